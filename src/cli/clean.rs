@@ -1,0 +1,127 @@
+//! `clean`: remove the bytecode of trees and packages.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::disk::Escaped;
+use crate::python::pycache::{self, Remnant};
+use crate::txn::compilers;
+use crate::txn::intent::{Action, Group};
+use crate::txn::publish;
+use crate::txn::tree::{self, Listing};
+
+use super::Status;
+use super::args::Selection;
+use super::selection::{self, Selected};
+use super::session::Run;
+
+/// Removes what `selection` names: the bytecode of its sources, and in whole trees also that of sources which
+/// are gone. Other tools' files stay.
+pub(super) fn clean(
+    run: &Run<'_>,
+    selection: &Selection,
+    python: &[String],
+    dry_run: bool,
+) -> Result<Status> {
+    if dry_run {
+        let (groups, problems) = collect(run, selection, python)?;
+        show(run, &groups);
+        return Ok(complain(run, &problems));
+    }
+    run.with_writer(|writer| {
+        let (groups, problems) = collect(run, selection, python)?;
+        let status = complain(run, &problems);
+        if groups.is_empty() {
+            run.reporter.result("pyc-txn: nothing to remove");
+            return Ok(status);
+        }
+        let txn = writer.journal.record_clean(&groups)?;
+        let published = publish::Committing::found(txn)
+            .publish(writer, &run.config.root, run.interrupt, run.reporter)
+            .and_then(|published| published.settle(writer, run.reporter));
+        if let Err(error) = published {
+            return Err(run.incomplete(writer, txn, &error));
+        }
+        let counts = writer.journal.counts(txn)?;
+        run.reporter.summary(&counts, 0, 0);
+        Ok(if counts.failed > 0 {
+            Status::SomeFailed
+        } else {
+            status
+        })
+    })
+}
+
+/// What is to be removed, by directory, and what could not be examined.
+fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(Vec<Group>, Vec<String>)> {
+    let root = &run.config.root;
+    let journal = run.journal_to_read()?;
+    let mut tags = Vec::new();
+    for name in python {
+        for path in selection::executables(root, std::slice::from_ref(name))? {
+            let compiler = compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?;
+            tags.push(compiler.interpreter.cache_tag);
+        }
+    }
+    let selected = Selected::of(root, selection, journal.as_ref())?;
+    let mut problems = selected.problems;
+    let mut groups = Vec::new();
+    let mut add = |listing: &Listing, only: Option<&OsString>| {
+        let is_meant = |remnant: &Remnant| {
+            only.is_none_or(|only| remnant.source() == *only)
+                && (tags.is_empty() || tags.iter().any(|tag| tag.as_bytes() == remnant.tag()))
+        };
+        let remnants = listing
+            .cached
+            .iter()
+            .filter_map(|name| Remnant::parse(name))
+            .filter(is_meant);
+        let actions: Vec<Action> = remnants.map(Action::Remove).collect();
+        if !actions.is_empty() {
+            groups.push(Group {
+                directory: listing.directory.clone(),
+                owner: None,
+                actions,
+            });
+        }
+    };
+    for top in &selected.request.trees {
+        tree::walk(root, top, &mut problems, &mut |listing| {
+            add(&listing, None);
+            Ok(())
+        })?;
+    }
+    for (path, _) in &selected.request.files {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        let name = name.to_owned();
+        if let Ok(listing) = tree::list(root, directory, std::slice::from_ref(&name)) {
+            add(&listing, Some(&name));
+        }
+    }
+    Ok((groups, problems))
+}
+
+fn show(run: &Run<'_>, groups: &[Group]) {
+    for group in groups {
+        for action in &group.actions {
+            if let Action::Remove(remnant) = action {
+                let path = group.directory.join(pycache::DIRECTORY).join(remnant.name());
+                run.reporter.result(&format!("remove {}", Escaped(&path)));
+            }
+        }
+    }
+}
+
+fn complain(run: &Run<'_>, problems: &[String]) -> Status {
+    problems
+        .iter()
+        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    if problems.is_empty() {
+        Status::Done
+    } else {
+        Status::SomeFailed
+    }
+}

@@ -1,0 +1,251 @@
+//! `commit`, `record`, `stage`, `recover` and `rollback`.
+
+use anyhow::{Result, bail};
+
+use crate::disk::Escaped;
+use crate::txn::compilers;
+use crate::txn::intent::{Action, TxnId};
+use crate::txn::journal::Journal;
+use crate::txn::lock::Writer;
+use crate::txn::plan::{Compiler, Plan, Planner, located};
+use crate::txn::publish::Committing;
+use crate::txn::stage::{Recording, Staged};
+use crate::txn::state::State;
+
+use super::Status;
+use super::args::{Compiling, Selection};
+use super::selection::{self, Selected};
+use super::session::Run;
+
+/// Records, stages, decides, publishes and settles.
+pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
+    run.with_writer(|writer| {
+        let began = std::time::Instant::now();
+        let plan = plan(run, &mut writer.journal, selection, compiling)?;
+        if !plan.is_empty() {
+            writer.journal.record(&plan.groups)?;
+        }
+        run.reporter
+            .detail(&format!("plan and record {:.3} s", began.elapsed().as_secs_f64()));
+        let mut committed = Vec::new();
+        for (txn, state, _) in writer.journal.unfinished()? {
+            if state == State::Staged {
+                committed.push(finish(run, writer, Staged::found(txn))?);
+            }
+        }
+        if let Some(recording) = Recording::open(writer)? {
+            let txn = recording.id();
+            match recording.stage(writer, &run.setting(), false) {
+                Ok(staged) => committed.push(finish(run, writer, staged)?),
+                Err(error) => return Err(run.incomplete(writer, txn, &error)),
+            }
+        }
+        report(run, &writer.journal, &committed, &plan)
+    })
+}
+
+/// Decides, publishes and settles what is staged.
+fn finish(run: &Run<'_>, writer: &mut Writer<'_>, staged: Staged) -> Result<TxnId> {
+    let txn = staged.id();
+    let finished = staged
+        .decide(writer, &run.setting())
+        .and_then(|committing: Committing| {
+            let published = committing.publish(writer, &run.config.root, run.interrupt, run.reporter)?;
+            published.settle(writer, run.reporter)
+        });
+    finished.map_err(|error| run.incomplete(writer, txn, &error))
+}
+
+/// Adds to the open transaction; takes no lock.
+pub(super) fn record(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
+    let mut journal = run.journal()?;
+    let plan = plan(run, &mut journal, selection, compiling)?;
+    if plan.is_empty() {
+        run.reporter.result("pyc-txn: nothing to record");
+    } else {
+        let txn = journal.record(&plan.groups)?;
+        run.reporter.result(&format!(
+            "pyc-txn: recorded {} for transaction {}",
+            plan.len(),
+            txn.0
+        ));
+    }
+    plan.problems
+        .iter()
+        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    Ok(if plan.problems.is_empty() {
+        Status::Done
+    } else {
+        Status::SomeFailed
+    })
+}
+
+/// Compiles what is pending and holds it for a later commit.
+pub(super) fn stage(run: &Run<'_>) -> Result<Status> {
+    run.with_writer(|writer| {
+        let Some(recording) = Recording::open(writer)? else {
+            run.reporter.result("pyc-txn: nothing is pending");
+            return Ok(Status::Done);
+        };
+        let txn = recording.id();
+        if let Err(error) = recording.stage(writer, &run.setting(), true) {
+            return Err(run.incomplete(writer, txn, &error));
+        }
+        run.reporter.result(&format!(
+            "pyc-txn: transaction {} is staged; 'pyc-txn commit' publishes it",
+            txn.0
+        ));
+        report(run, &writer.journal, &[txn], &Plan::default())
+    })
+}
+
+/// Finishes or rolls back what is left.
+pub(super) fn recover(run: &Run<'_>) -> Result<Status> {
+    run.with_writer(|writer| {
+        writer.journal.check()?;
+        let open: Vec<_> = writer.journal.unfinished()?;
+        match open.as_slice() {
+            [] => run
+                .reporter
+                .result("pyc-txn: nothing is left over, nothing is pending"),
+            open => {
+                for (txn, state, _) in open {
+                    let pending = writer.journal.counts(*txn)?.pending;
+                    run.reporter.result(&format!(
+                        "pyc-txn: transaction {} is {state}, {pending} pending",
+                        txn.0
+                    ));
+                }
+            }
+        }
+        Ok(Status::Done)
+    })
+}
+
+/// Drops the open transaction and what is staged.
+pub(super) fn rollback(run: &Run<'_>) -> Result<Status> {
+    run.with_writer(|writer| {
+        let open = writer.journal.unfinished()?;
+        if open.is_empty() {
+            run.reporter.result("pyc-txn: no transaction is open");
+        }
+        for (txn, ..) in open {
+            let count = writer.journal.forget(txn, "dropped by pyc-txn rollback")?;
+            crate::txn::staging::remove(writer, txn)?;
+            run.reporter.result(&format!(
+                "pyc-txn: transaction {} is dropped with {count} intents",
+                txn.0
+            ));
+        }
+        Ok(Status::Done)
+    })
+}
+
+/// Shows what a commit would do; writes nothing.
+pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
+    let root = &run.config.root;
+    let journal = run.journal_to_read()?;
+    let mut compilers = Vec::new();
+    for path in selection::executables(root, &compiling.python)? {
+        compilers.push(compilers::resolve_quietly(
+            journal.as_ref(),
+            &path,
+            run.interrupt,
+        )?);
+    }
+    let mut known = journal
+        .as_ref()
+        .map(compilers::known)
+        .transpose()?
+        .unwrap_or_default();
+    known.extend(compilers.iter().cloned());
+    let plan = make_plan(run, journal.as_ref(), &known, &compilers, selection, compiling)?;
+    for group in &plan.groups {
+        for action in &group.actions {
+            let (word, name) = match action {
+                Action::Compile(compile) => ("compile", group.directory.join(&compile.source)),
+                Action::Remove(remnant) => (
+                    "remove",
+                    group
+                        .directory
+                        .join(crate::python::pycache::DIRECTORY)
+                        .join(remnant.name()),
+                ),
+            };
+            run.reporter.result(&format!("{word} {}", Escaped(&name)));
+        }
+    }
+    let pending = match &journal {
+        Some(journal) => match journal.recording()? {
+            Some(txn) => journal.counts(txn)?.pending,
+            None => 0,
+        },
+        None => 0,
+    };
+    run.reporter.result(&format!(
+        "pyc-txn: would compile or remove {}, beside {pending} pending ({} up to date)",
+        plan.len(),
+        plan.current
+    ));
+    Ok(complain(run, &plan, false))
+}
+
+/// The plan for what was asked, with interpreters resolved and remembered.
+fn plan(run: &Run<'_>, journal: &mut Journal, selection: &Selection, compiling: &Compiling) -> Result<Plan> {
+    let mut compilers = Vec::new();
+    for path in selection::executables(&run.config.root, &compiling.python)? {
+        compilers.push(compilers::resolve(journal, &path, run.interrupt)?);
+    }
+    let known = compilers::known(journal)?;
+    make_plan(run, Some(journal), &known, &compilers, selection, compiling)
+}
+
+fn make_plan(
+    run: &Run<'_>,
+    journal: Option<&Journal>,
+    known: &[Compiler],
+    compilers: &[Compiler],
+    selection: &Selection,
+    compiling: &Compiling,
+) -> Result<Plan> {
+    let root = &run.config.root;
+    let selected = Selected::of(root, selection, journal)?;
+    if compilers.is_empty() && !selection.paths.is_empty() {
+        bail!("no supported Python is installed\nhint: name one with --python");
+    }
+    let planner = Planner { root, journal, known };
+    let mut plan = selection::plan(&planner, &selected.request, compiling, compilers)?;
+    plan.problems.extend(selected.problems);
+    Ok(plan)
+}
+
+/// Says how transactions came out.
+fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Result<Status> {
+    let mut total = crate::txn::journal::Counts::default();
+    for &txn in txns {
+        total += journal.counts(txn)?;
+        for intent in journal.intent_reports(txn, true)? {
+            let message = intent.message.as_deref().unwrap_or("failed");
+            run.reporter.failure(&located(&intent.path, message));
+        }
+    }
+    let status = complain(run, plan, total.failed > 0);
+    run.reporter.summary(&total, plan.refused.len(), plan.current);
+    Ok(status)
+}
+
+/// Prints what the plan could not take in.
+fn complain(run: &Run<'_>, plan: &Plan, some_failed: bool) -> Status {
+    plan.refused
+        .iter()
+        .for_each(|refused| run.reporter.failure(refused));
+    plan.problems
+        .iter()
+        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    let all_well = !some_failed && plan.refused.is_empty() && plan.problems.is_empty();
+    if all_well {
+        Status::Done
+    } else {
+        Status::SomeFailed
+    }
+}

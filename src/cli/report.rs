@@ -1,0 +1,173 @@
+//! Words on the terminal: results to stdout, everything else to stderr, a progress bar where somebody watches.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::Verbosity;
+use crate::txn::journal::Counts;
+use crate::txn::observer::Observer;
+
+/// Work that is over before this needs no progress bar.
+const WORTH_A_BAR: Duration = Duration::from_millis(500);
+
+/// Says what the verbosity allows.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    verbosity: Verbosity,
+    began: Instant,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    sources: u64,
+    done: u64,
+    bytes: u64,
+    bytes_done: u64,
+    bar: Option<ProgressBar>,
+}
+
+/// Prints an error and its causes, the hint on a line of its own.
+pub(super) fn error(error: &anyhow::Error) {
+    say(&format!("pyc-txn: {error:#}"));
+}
+
+/// Prints a line to stderr; a stderr that is closed changes nothing about what is to be done.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Prints a line to stdout; a reader that has gone away (`| head`) needs no more of them.
+pub(super) fn result(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+impl Reporter {
+    pub(super) fn new(verbosity: Verbosity) -> Self {
+        Self {
+            verbosity,
+            began: Instant::now(),
+            progress: Mutex::default(),
+        }
+    }
+
+    /// A line about this run, for whoever asked for more with -v.
+    pub(super) fn detail(&self, line: &str) {
+        if self.verbosity >= Verbosity::Verbose {
+            self.beside_bar(line);
+        }
+    }
+
+    /// A line that explains what is going on.
+    pub(super) fn note(&self, line: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.beside_bar(&format!("pyc-txn: {line}"));
+        }
+    }
+
+    /// A line that is part of the result; silent with -q.
+    pub(super) fn result(&self, line: &str) {
+        self.finish();
+        if self.verbosity >= Verbosity::Normal {
+            result(line);
+        }
+    }
+
+    /// Something that went wrong with one source.
+    pub(super) fn failure(&self, line: &str) {
+        self.beside_bar(line);
+    }
+
+    /// The one line that sums up a run.
+    pub(super) fn summary(&self, counts: &Counts, already_refused: usize, current: usize) {
+        let failed = counts.failed + already_refused as u64;
+        let parts = [
+            ("compiled", counts.compiled),
+            ("adopted", counts.adopted),
+            ("removed", counts.removed),
+            ("failed", failed),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(word, n)| format!("{word} {n}"))
+            .collect();
+        let seconds = self.began.elapsed().as_secs_f64();
+        let what = if parts.is_empty() {
+            "nothing to do".to_owned()
+        } else {
+            parts.join(", ")
+        };
+        let right = if current > 0 {
+            format!(" ({current} up to date)")
+        } else {
+            String::new()
+        };
+        self.result(&format!("pyc-txn: {what}{right} in {seconds:.2} s"));
+    }
+
+    /// Takes the progress bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = self.progress().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn beside_bar(&self, line: &str) {
+        match &self.progress().bar {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wants_bar(&self) -> bool {
+        self.verbosity == Verbosity::Normal
+            && self.began.elapsed() > WORTH_A_BAR
+            && std::io::stderr().is_terminal()
+    }
+}
+
+impl Observer for Reporter {
+    fn begin(&self, sources: usize, bytes: u64) {
+        let mut progress = self.progress();
+        progress.sources += sources as u64;
+        progress.bytes += bytes;
+    }
+
+    fn advance(&self, bytes: u64) {
+        let mut progress = self.progress();
+        progress.done += 1;
+        progress.bytes_done += bytes;
+        if progress.bar.is_none() && self.wants_bar() {
+            progress.bar = Some(bar(progress.bytes));
+        }
+        if let Some(bar) = &progress.bar {
+            bar.set_position(progress.bytes_done);
+            bar.set_message(format!("{} of {} sources", progress.done, progress.sources));
+        }
+    }
+
+    fn phase(&self, name: &str, took: Duration) {
+        self.detail(&format!("{name} {:.3} s", took.as_secs_f64()));
+    }
+}
+
+/// A bar that counts bytes: sources differ by five orders of magnitude.
+fn bar(bytes: u64) -> ProgressBar {
+    let template = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        "compiling [{bar:30}] {percent:>3} %  {msg}  {eta} left"
+    } else {
+        "compiling [{bar:30.cyan}] {percent:>3} %  {msg}  {eta} left"
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes).with_style(style.progress_chars("=> "))
+}

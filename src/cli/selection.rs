@@ -1,0 +1,134 @@
+//! From words to a request: PATHs, packages, interpreters.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::debian::{packages, pythons};
+use crate::disk::{Quoted, cause};
+use crate::root::Root;
+use crate::txn::journal::Journal;
+use crate::txn::plan::{Compiler, Plan, Planner, Request, Wishes};
+use crate::txn::tree;
+
+use super::args::{Compiling, Selection};
+
+/// A request, and what of the words could not be made part of it.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    pub(super) request: Request,
+    pub(super) problems: Vec<String>,
+}
+
+impl Selected {
+    /// What PATHs and packages mean; without any, the public module directories.
+    pub(super) fn of(root: &Root, selection: &Selection, journal: Option<&Journal>) -> Result<Self> {
+        let mut selected = Self::default();
+        if selection.paths.is_empty() && selection.packages.is_empty() {
+            selected.request.trees = pythons::public_directories(root);
+        }
+        for path in &selection.paths {
+            if let Err(error) = selected.add_path(root, path, journal) {
+                selected.problems.push(error.to_string());
+            }
+        }
+        for package in &selection.packages {
+            match packages::public_sources(root, package) {
+                Ok(sources) => {
+                    let owned = sources.into_iter().map(|path| (path, Some(package.clone())));
+                    selected.request.files.extend(owned);
+                }
+                Err(error) => selected.problems.push(error.to_string()),
+            }
+        }
+        Ok(selected)
+    }
+
+    fn add_path(&mut self, root: &Root, path: &Path, journal: Option<&Journal>) -> Result<()> {
+        let located = root
+            .locate(path)
+            .map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
+        let on_disk = root.on_disk(&located);
+        if on_disk.is_dir() {
+            self.request.trees.push(located);
+        } else if !tree::is_source_name(located.file_name().unwrap_or_default()) && on_disk.exists() {
+            bail!("{} is no Python source and no directory", Quoted(path));
+        } else if on_disk.symlink_metadata().is_ok() || is_known(journal, &located)? {
+            // A source, or one that the ledger knows: of the latter the bytecode is to go.
+            self.request.files.push((located.clone(), None));
+            self.request.trees.extend((!on_disk.exists()).then_some(located));
+        } else {
+            bail!("cannot open {}: No such file or directory", Quoted(path));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the ledger has something of this path or below it.
+fn is_known(journal: Option<&Journal>, path: &Path) -> Result<bool> {
+    let Some(journal) = journal else { return Ok(false) };
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(false);
+    };
+    let is_source = journal
+        .published(directory)?
+        .values()
+        .any(|entry| entry.source == name);
+    Ok(is_source || !journal.ledger_directories(path)?.is_empty())
+}
+
+/// The executables that are asked for; by default Debian's supported versions.
+pub(super) fn executables(root: &Root, named: &[String]) -> Result<Vec<PathBuf>> {
+    if named.is_empty() {
+        return Ok(pythons::supported(root));
+    }
+    named.iter().map(|name| executable(root, name)).collect()
+}
+
+fn executable(root: &Root, name: &str) -> Result<PathBuf> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let version = pythons::version(name).filter(|_| !name.starts_with("python"));
+    if let Some(path) = version.and_then(|version| pythons::executable(root, version)) {
+        return Ok(path);
+    }
+    let program = if version.is_some() {
+        format!("python{name}")
+    } else {
+        name.to_owned()
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join(&program))
+        .find(|path| path.exists());
+    found.ok_or_else(|| anyhow!("no interpreter '{name}' is installed"))
+}
+
+/// The plan for a request: with the interpreters that were named, or the supported ones where they fit.
+pub(super) fn plan(
+    planner: &Planner<'_>,
+    request: &Request,
+    compiling: &Compiling,
+    compilers: &[Compiler],
+) -> Result<Plan> {
+    let is_explicit = !compiling.python.is_empty();
+    let fitting = |directory: &Path| {
+        let only = if is_explicit {
+            None
+        } else {
+            pythons::version_of(directory)
+        };
+        let fits =
+            |compiler: &&Compiler| only.is_none_or(|only| compiler.interpreter.dialect.version == only);
+        compilers.iter().filter(fits).cloned().collect()
+    };
+    let levels = compiling.levels();
+    let wishes = Wishes {
+        compilers: &fitting,
+        levels: &levels,
+        mode: compiling.invalidation,
+        force: compiling.force,
+    };
+    planner.plan(request, &wishes)
+}

@@ -1,0 +1,167 @@
+//! What every command begins with: the state directory, the journal, the lock; and what a run ends with that
+//! could not complete its transaction.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::disk::{self, Quoted};
+use crate::interrupt::Interrupt;
+use crate::txn::intent::TxnId;
+use crate::txn::journal::{self, Journal, JournalError};
+use crate::txn::lock::{Lock, Writer};
+use crate::txn::recover::{self, Recovered};
+use crate::txn::stage::Setting;
+use crate::txn::state::State;
+
+use super::report::Reporter;
+
+/// A run of a command.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) config: &'a Config,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) reporter: &'a Reporter,
+}
+
+/// A transaction that was not completed: why, what state it is in, and what to do.
+#[derive(Debug)]
+pub(super) struct Incomplete {
+    cause: String,
+    txn: TxnId,
+    state: Option<State>,
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cause, id) = (&self.cause, self.txn.0);
+        writeln!(f, "{cause}")?;
+        match self.state {
+            Some(State::RolledBack) => write!(
+                f,
+                "transaction {id} is rolled back: nothing has changed, and what it was to do is pending\n\
+                 hint: run 'pyc-txn commit' once the cause is mended"
+            ),
+            Some(State::Committing) => write!(
+                f,
+                "transaction {id} is committing: it is decided, and part of it may not be in place yet\n\
+                 hint: the next run of pyc-txn finishes it, or 'pyc-txn recover' does"
+            ),
+            Some(State::Committed) => write!(
+                f,
+                "transaction {id} is committed: everything is in place, but its staging directory is left\n\
+                 hint: the next run of pyc-txn removes it, or 'pyc-txn recover' does"
+            ),
+            Some(State::Recording | State::Staged) | None => write!(
+                f,
+                "transaction {id} is not decided: nothing has changed, but it could not be rolled back\n\
+                 hint: the next run of pyc-txn does that, or 'pyc-txn recover'"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Incomplete {}
+
+impl<'a> Run<'a> {
+    /// Opens the journal for a write that needs no lock.
+    pub(super) fn journal(&self) -> Result<Journal> {
+        let state = disk::create_state_dir(&self.config.state_dir)?;
+        Ok(Journal::open(state.path())?)
+    }
+
+    /// Opens the journal to read it, if there is one.
+    pub(super) fn journal_to_read(&self) -> Result<Option<Journal>> {
+        Ok(Journal::open_to_read(&self.config.state_dir)?)
+    }
+
+    /// Does `work` with the lock, after recovering what an interrupted run left.
+    pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let state = disk::create_state_dir(&self.config.state_dir)?;
+        let mut lock = Lock::open(state.path())?;
+        let journal = Journal::open(state.path())?;
+        let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
+        let mut writer = lock.acquire(state, journal, self.config.patience, waiting)?;
+        self.recover(&mut writer)?;
+        work(&mut writer)
+    }
+
+    /// Finishes or rolls back what is left, and says so.
+    fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
+        let decided = writer
+            .journal
+            .unfinished()?
+            .into_iter()
+            .find(|left| left.1 == State::Committing);
+        let recovered = recover::recover(writer, &self.config.root, self.interrupt, self.reporter);
+        let recovered = match (recovered, decided) {
+            (Err(error), Some((txn, ..))) => return Err(self.incomplete(writer, txn, &error)),
+            (recovered, _) => recovered?,
+        };
+        for recovered in recovered {
+            let (txn, what) = match recovered {
+                Recovered::Finished(txn) => (txn, "was decided and interrupted; it is finished now"),
+                Recovered::RolledBack(txn) => {
+                    (txn, "was interrupted; it is rolled back, its intents are pending")
+                }
+                Recovered::Swept(txn) => (txn, "was interrupted; its staging directory is removed"),
+            };
+            self.reporter.note(&format!("transaction {} {what}", txn.0));
+        }
+        Ok(())
+    }
+
+    /// After an error: rolls the transaction back if it is not decided, and says how it stands.
+    pub(super) fn incomplete(
+        &self,
+        writer: &mut Writer<'_>,
+        txn: TxnId,
+        error: &anyhow::Error,
+    ) -> anyhow::Error {
+        let cause = format!("{error:#}");
+        let state = recover::roll_back(writer, txn, &cause).or_else(|_| writer.journal.state(txn));
+        Incomplete {
+            cause,
+            txn,
+            state: state.ok().flatten(),
+        }
+        .into()
+    }
+
+    /// How this run compiles.
+    pub(super) fn setting(&self) -> Setting<'a> {
+        Setting {
+            root: &self.config.root,
+            jobs: self.config.jobs,
+            limit: self.config.limit,
+            interrupt: self.interrupt,
+            observer: self.reporter,
+        }
+    }
+}
+
+/// Moves a damaged journal aside, so that a new one can be built from what is on disk.
+pub(super) fn set_journal_aside(config: &Config, reporter: &Reporter) -> Result<()> {
+    let state = disk::create_state_dir(&config.state_dir)?;
+    let path = state.path().join(journal::FILE);
+    let mut lock = Lock::open(state.path())?;
+    let waiting = || reporter.note("waiting for another pyc-txn to finish");
+    lock.hold(config.patience, waiting)?;
+    // While we waited another process may have done this.
+    let checked = Journal::open(state.path()).and_then(|journal| journal.check());
+    if !checked.is_err_and(|error: JournalError| error.is_damaged()) {
+        return Ok(());
+    }
+    let mut rollback = path.clone().into_os_string();
+    rollback.push("-journal");
+    if std::path::Path::new(&rollback).exists() {
+        disk::set_aside(rollback.as_ref(), "damaged")?;
+    }
+    let aside = disk::set_aside(&path, "damaged")?;
+    reporter.note(&format!(
+        "it is kept as {}; a new one is built from what is on disk",
+        Quoted(&aside)
+    ));
+    Ok(())
+}

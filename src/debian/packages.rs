@@ -1,0 +1,86 @@
+//! What a package owns: dpkg's file lists and diversions, read natively (`dpkg -L` is slow and speaks the
+//! user's language).
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use super::pythons;
+use crate::disk::{Quoted, cause};
+use crate::root::Root;
+
+/// The public Python sources of an installed package (`NAME` or `NAME:ARCH`), where its diversions put them.
+///
+/// # Errors
+/// It is not installed, or dpkg's database cannot be read.
+pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
+    let admin = std::env::var_os("DPKG_ADMINDIR").map(PathBuf::from);
+    let admin = admin.unwrap_or_else(|| root.on_disk(Path::new("/var/lib/dpkg")));
+    let list = file_list(&admin, package)?;
+    let diversions = diversions(&admin, package)?;
+    let is_source =
+        |path: &PathBuf| path.extension().is_some_and(|end| end == "py") && pythons::is_public(path);
+    let divert = |path| diversions.get(&path).cloned().unwrap_or(path);
+    Ok(lines(&list).into_iter().map(divert).filter(is_source).collect())
+}
+
+fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {
+    let info = admin.join("info");
+    let plain = info.join(format!("{package}.list"));
+    let name = package.split(':').next().unwrap_or(package);
+    if package.contains('/') {
+        bail!("'{package}' is no package name");
+    }
+    // Multi-Arch: same has the architecture in the name of its list, everything else has not.
+    let of_any_architecture = || {
+        let prefix = format!("{name}:");
+        let entries = std::fs::read_dir(&info)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.file_name());
+        let mut lists: Vec<OsString> = entries
+            .filter(|list| list.to_str().is_some_and(|list| is_list(list, &prefix)))
+            .collect();
+        lists.sort_unstable();
+        lists.first().map(|list| info.join(list))
+    };
+    let candidates = [
+        Some(plain),
+        Some(info.join(format!("{name}.list"))),
+        of_any_architecture(),
+    ];
+    match candidates.into_iter().flatten().find(|path| path.exists()) {
+        Some(path) => read(&path),
+        None => bail!("package '{package}' is not installed"),
+    }
+}
+
+fn is_list(file: &str, prefix: &str) -> bool {
+    file.starts_with(prefix) && file.ends_with(".list")
+}
+
+/// Where other packages' diversions put this package's files: three lines each, from, to, by whom.
+fn diversions(admin: &Path, package: &str) -> Result<HashMap<PathBuf, PathBuf>> {
+    let path = admin.join("diversions");
+    if !path.exists() {
+        return Ok(HashMap::new());
+    }
+    let name = package.split(':').next().unwrap_or(package);
+    let lines = lines(&read(&path)?);
+    let others = lines.chunks_exact(3).filter(|entry| entry[2].as_os_str() != name);
+    Ok(others.map(|entry| (entry[0].clone(), entry[1].clone())).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| anyhow!("cannot read {}: {}", Quoted(path), cause(&error)))
+}
+
+fn lines(text: &[u8]) -> Vec<PathBuf> {
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| PathBuf::from(OsString::from_vec(line.to_vec())))
+        .collect()
+}

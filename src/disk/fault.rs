@@ -1,0 +1,105 @@
+//! Numbered steps: where a crash test stops the process or lets a call fail.
+//!
+//! Owns the count of steps and the reading of its two variables; knows nothing of what a step is for. Without
+//! the feature `fault-injection` [`step`] is an empty function and the variables are not read.
+//!
+//! * `PYC_TXN_FAULT=abort@N` stops the process before step N, without destructors;
+//!   `ENOSPC@N` (or `EIO`, `EROFS`, `EMFILE`, `EXDEV`) makes step N fail; `ENOSPC@N+` that one and all behind it.
+//! * `PYC_TXN_TRACE=FILE` appends a line a step: its number, its name, its path.
+
+use std::io;
+use std::path::Path;
+
+/// Announces that the change called `name` is about to be made at `path`.
+///
+/// # Errors
+/// The error that `PYC_TXN_FAULT` asks for at this step; never one in a build without fault injection.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn step(_name: &str, _path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Announces that the change called `name` is about to be made at `path`.
+///
+/// # Errors
+/// The error that `PYC_TXN_FAULT` asks for at this step.
+#[cfg(feature = "fault-injection")]
+pub fn step(name: &str, path: &Path) -> io::Result<()> {
+    injection::step(name, path)
+}
+
+#[cfg(feature = "fault-injection")]
+mod injection {
+    use std::io::{self, Write};
+    use std::path::Path;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+
+    enum Effect {
+        Abort,
+        Error(i32),
+    }
+
+    struct Fault {
+        effect: Effect,
+        first: u64,
+        for_good: bool,
+    }
+
+    fn parse(text: &str) -> Option<Fault> {
+        let (effect, at) = text.split_once('@')?;
+        let (first, for_good) = at.strip_suffix('+').map_or((at, false), |first| (first, true));
+        let effect = match effect {
+            "abort" => Effect::Abort,
+            "ENOSPC" => Effect::Error(28),
+            "EIO" => Effect::Error(5),
+            "EROFS" => Effect::Error(30),
+            "EMFILE" => Effect::Error(24),
+            "EDQUOT" => Effect::Error(122),
+            "EXDEV" => Effect::Error(18),
+            _ => return None,
+        };
+        Some(Fault {
+            effect,
+            first: first.parse().ok()?,
+            for_good,
+        })
+    }
+
+    fn fault() -> Option<&'static Fault> {
+        static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+        let read = || {
+            let text = std::env::var("PYC_TXN_FAULT").ok()?;
+            Some(parse(&text).unwrap_or_else(|| panic!("PYC_TXN_FAULT={text} is not EFFECT@STEP")))
+        };
+        FAULT.get_or_init(read).as_ref()
+    }
+
+    pub(super) fn step(name: &str, path: &Path) -> io::Result<()> {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+        trace(number, name, path);
+        match fault() {
+            Some(fault) if number == fault.first || (fault.for_good && number > fault.first) => {
+                match fault.effect {
+                    Effect::Abort => std::process::abort(),
+                    Effect::Error(errno) => Err(io::Error::from_raw_os_error(errno)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn trace(number: u64, name: &str, path: &Path) {
+        let Some(file) = std::env::var_os("PYC_TXN_TRACE") else {
+            return;
+        };
+        let line = format!("{number} {name} {}\n", path.display());
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        opened
+            .and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the trace can be written");
+    }
+}

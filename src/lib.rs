@@ -1,0 +1,21 @@
+//! pyc-txn byte-compiles Python transactionally.
+//!
+//! The layers, arrows pointing down only:
+//!
+//! ```text
+//! main.rs            which program was I called as; exit status
+//! cli/               what people and scripts type
+//! txn/               the protocol: state, journal, lock, plan, stage, decide, publish, recover
+//! python/  debian/   what CPython defines; what Debian defines
+//! disk.rs            the only code that changes the filesystem
+//! root.rs, interrupt.rs, config.rs
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod debian;
+pub mod disk;
+pub mod interrupt;
+pub mod python;
+pub mod root;
+pub mod txn;

@@ -1,0 +1,101 @@
+//! What an interpreter is allowed when pyc-txn runs it: nothing but its pipes.
+//!
+//! pyc-txn starts itself under the name [`PROGRAM`]; that process ties its life to its parent's, gives up the
+//! right to write files, and becomes the interpreter. A step of its own is needed because such settings belong
+//! between `fork` and `exec`, where Rust's standard library offers the change of user and nothing else.
+//! It knows nothing of what the interpreter is asked to do.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+
+/// The name (`argv[0]`) under which the program confines itself and becomes an interpreter.
+pub const PROGRAM: &str = "pyc-txn-worker";
+
+/// Debian's `nobody` and `nogroup` (base-passwd; policy section 9.2.2): they own no file.
+const NOBODY: u32 = 65534;
+
+/// Rights of an interpreter that pyc-txn starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// User `nobody`: where pyc-txn runs as root.
+    Nobody,
+    /// The user who runs pyc-txn: an ordinary one, or root with an interpreter that `nobody` cannot reach (in
+    /// a home directory) or where there is no such user (a user namespace).
+    Own,
+}
+
+impl Rights {
+    /// What to try, the fewest rights first.
+    #[must_use]
+    pub fn to_try() -> &'static [Self] {
+        if rustix::process::geteuid().is_root() {
+            &[Self::Nobody, Self::Own]
+        } else {
+            &[Self::Own]
+        }
+    }
+}
+
+/// A command that runs `interpreter`, confined, with three pipes and a clean environment.
+#[must_use]
+pub fn command(interpreter: &std::path::Path, rights: Rights, script: &str) -> Command {
+    // The link names the running program even after an upgrade has replaced or removed its file.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(PROGRAM);
+    command
+        .arg(rustix::process::getpid().to_string())
+        .arg(interpreter);
+    // -S: no site, no .pth files; -s: no user site; -B: writes no bytecode. Not -I, which would have Python
+    // ignore PYTHONHASHSEED: sets in constants would come out in another order each time.
+    command.args(["-S", "-s", "-B", "-c", script]);
+    command
+        .env_clear()
+        .env("PYTHONHASHSEED", "0")
+        .env("LC_ALL", "C.UTF-8")
+        .env("PATH", "/usr/bin:/bin");
+    command.current_dir("/").process_group(0);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if rights == Rights::Nobody {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// Becomes the interpreter: `arguments` are the parent's process id, the interpreter, and its arguments.
+/// Returns only if that is not possible, with the message.
+pub fn become_interpreter(mut arguments: impl Iterator<Item = OsString>) -> String {
+    let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok());
+    let (Some(parent), Some(interpreter)) = (parent, arguments.next()) else {
+        return format!("{PROGRAM} is started by pyc-txn itself");
+    };
+    if let Err(cause) = confine(parent) {
+        return format!("cannot confine a worker: {cause}");
+    }
+    let cause = Command::new(&interpreter).args(arguments).exec();
+    format!(
+        "cannot execute {}: {}",
+        crate::disk::Quoted(interpreter.as_ref()),
+        crate::disk::cause(&cause)
+    )
+}
+
+fn confine(parent: i32) -> std::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid().map(rustix::process::Pid::as_raw_pid) != Some(parent) {
+        return Err(std::io::Error::other("pyc-txn has ended"));
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Fsize, none)?;
+    setrlimit(Resource::Core, none)?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+# The compiler behind pyc-txn: a function from (source bytes, file name, optimization) to marshalled code, served
+# over stdin and stdout. It opens no file. Runs on Python 3.6 and later with -S; imports nothing that the
+# interpreter has not in itself, but for `warnings`.
+#
+# All numbers are 32 bits, little endian.
+#   hello:    b"pyc-txn worker 1\n", magic number (4 bytes)
+#   request:  length of name, length of source, optimization; name, source
+#   reply:    status, length of payload, length of warnings; payload, warnings
+# Status 0: the payload is marshalled code. Status 1: the source is refused; the payload is LINE "\n" MESSAGE
+# (UTF-8, line 0 where there is none). Warnings are LINE "\t" MESSAGE "\n" each.
+import sys
+
+sys.path[:] = [path for path in sys.path if path]  # `python -c` puts the current directory first
+
+import _frozen_importlib_external
+import gc
+import marshal
+import warnings
+
+gc.disable()  # what the compiler builds has no cycles; looking for them costs a tenth of the time
+warnings.resetwarnings()
+warnings.simplefilter("ignore")
+warnings.simplefilter("always", SyntaxWarning)
+caught = []
+
+
+def keep_warning(message, category, filename, lineno, file=None, line=None):
+    caught.append("%d\t%s\n" % (lineno, " ".join(str(message).split())))
+
+
+warnings.showwarning = keep_warning
+requests = open(0, "rb", 1 << 16)
+replies = open(1, "wb", 1 << 16)
+
+
+def number(value):
+    return value.to_bytes(4, "little")
+
+
+def text(string):
+    return string.encode("utf-8", "backslashreplace")
+
+
+def refusal(error):
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    return text("%d\n%s: %s" % (line or 0, type(error).__name__, message))
+
+
+def answer(name, source, optimization):
+    try:
+        code = compile(source, name, "exec", dont_inherit=True, optimize=optimization)
+        return 0, marshal.dumps(code)
+    except Exception as error:
+        return 1, refusal(error)
+
+
+def serve():
+    replies.write(b"pyc-txn worker 1\n" + _frozen_importlib_external.MAGIC_NUMBER)
+    replies.flush()
+    while True:
+        head = requests.read(12)
+        if len(head) < 12:
+            return
+        lengths = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8)]
+        name = requests.read(lengths[0]).decode("utf-8", "surrogateescape")
+        status, payload = answer(name, requests.read(lengths[1]), lengths[2])
+        remarks = text("".join(caught))
+        del caught[:]
+        replies.write(number(status) + number(len(payload)) + number(len(remarks)))
+        replies.write(payload)
+        del payload
+        replies.write(remarks)
+        replies.flush()
+
+
+serve()

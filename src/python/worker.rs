@@ -1,0 +1,196 @@
+//! One worker: a confined interpreter that compiles what it is sent.
+//!
+//! Owns the frames of `worker.py` and the distrust towards what comes back. It knows nothing of files: sources
+//! come as bytes, code goes as bytes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::interpreter::Interpreter;
+use super::marshal::{self, Format};
+use super::process::{Broken, Deadline, Process};
+use super::pycache::Level;
+use crate::disk::Quoted;
+use crate::interrupt::Interrupt;
+
+const SCRIPT: &str = include_str!("worker.py");
+const HELLO: &[u8] = b"pyc-txn worker 1\n";
+
+/// How long a worker may take to start.
+const START: Duration = Duration::from_secs(60);
+
+/// The longest answer that is believed, in bytes: marshal's lengths have 31 bits.
+const LONGEST: u32 = i32::MAX as u32;
+
+/// What a worker is asked to compile.
+#[derive(Debug)]
+pub struct Request {
+    /// The file name inside the bytecode.
+    pub filename: Vec<u8>,
+    /// The optimization level.
+    pub level: Level,
+    /// The source's bytes, in whatever encoding it declares.
+    pub source: Vec<u8>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Marshalled code, structurally whole, with the right file name inside.
+    Code {
+        /// The code, without a header.
+        code: Vec<u8>,
+        /// SyntaxWarnings, `LINE\tMESSAGE` a line each.
+        warnings: String,
+    },
+    /// The compiler refused the source, and will do so again.
+    Refused {
+        /// The line of the error, 0 where there is none.
+        line: u32,
+        /// The class of the exception and what it says.
+        message: String,
+    },
+    /// The worker was lost over it; the reason.
+    Lost(Broken),
+}
+
+/// A worker that has shaken hands.
+#[derive(Debug)]
+pub(super) struct Worker<'i> {
+    process: Process<'i>,
+    format: Format,
+    limit: Option<Duration>,
+    sent: Option<Sent>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Sent {
+    filename: Vec<u8>,
+    deadline: Deadline,
+    result: Result<(), Broken>,
+}
+
+impl<'i> Worker<'i> {
+    /// Starts one and waits for its greeting.
+    ///
+    /// # Errors
+    /// It cannot be started, or greets as another interpreter than `interpreter`.
+    pub(super) fn start(
+        interpreter: &Interpreter,
+        limit: Option<Duration>,
+        interrupt: &'i Interrupt,
+    ) -> Result<Self> {
+        let (major, minor) = interpreter.dialect.version;
+        let Some(format) = Format::of(major, minor) else {
+            bail!("the bytecode of Python {major}.{minor} is not known to this pyc-txn");
+        };
+        let failed = |cause: String| {
+            anyhow::anyhow!("cannot start {} as a worker: {cause}", Quoted(&interpreter.path))
+        };
+        let mut process = Process::start(&interpreter.path, interpreter.rights, SCRIPT, interrupt)
+            .map_err(|cause| failed(crate::disk::cause(&cause)))?;
+        let greeting = process.receive(HELLO.len() + 4, Some(Instant::now() + START));
+        match greeting
+            .map_err(|broken| failed(broken.to_string()))?
+            .strip_prefix(HELLO)
+        {
+            Some(magic) if magic == interpreter.dialect.magic => {}
+            Some(_) => {
+                return Err(failed(
+                    "its magic number is another one than it said before".into(),
+                ));
+            }
+            None => return Err(failed("it does not greet as a worker does".into())),
+        }
+        Ok(Self {
+            process,
+            format,
+            limit,
+            sent: None,
+        })
+    }
+
+    /// Sends a request. Whether that worked is said by [`Worker::receive`].
+    pub(super) fn send(&mut self, request: &Request) {
+        let deadline = self.limit.map(|limit| Instant::now() + limit);
+        let result = self.try_send(request, deadline);
+        self.sent = Some(Sent {
+            filename: request.filename.clone(),
+            deadline,
+            result,
+        });
+    }
+
+    fn try_send(&mut self, request: &Request, deadline: Deadline) -> Result<(), Broken> {
+        let mut head = Vec::with_capacity(12 + request.filename.len());
+        for length in [request.filename.len(), request.source.len()] {
+            let length = u32::try_from(length).map_err(|_| Broken::Garbage("a source over 4 GiB".into()))?;
+            head.extend_from_slice(&length.to_le_bytes());
+        }
+        head.extend_from_slice(&u32::from(request.level.number()).to_le_bytes());
+        head.extend_from_slice(&request.filename);
+        self.process.send(&head, deadline)?;
+        self.process.send(&request.source, deadline)
+    }
+
+    /// Waits for the answer to the request that was sent. After [`Outcome::Lost`] the worker is of no use.
+    pub(super) fn receive(&mut self) -> Outcome {
+        let Some(sent) = self.sent.take() else {
+            return Outcome::Lost(Broken::Garbage("it was not asked".into()));
+        };
+        let limit = self.limit.unwrap_or_default();
+        match sent
+            .result
+            .and_then(|()| self.read_answer(&sent.filename, sent.deadline))
+        {
+            Ok(outcome) => outcome,
+            Err(Broken::TimedOut(_)) => Outcome::Lost(Broken::TimedOut(limit)),
+            Err(broken) => Outcome::Lost(broken),
+        }
+    }
+
+    fn read_answer(&mut self, filename: &[u8], deadline: Deadline) -> Result<Outcome, Broken> {
+        let head = self.process.receive(12, deadline)?;
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (status, length, warnings) = (word(0), word(4), word(8));
+        if status > 1 || length > LONGEST || warnings > LONGEST {
+            return Err(Broken::Garbage("a frame that is none".into()));
+        }
+        let payload = self.process.receive(length as usize, deadline)?;
+        let warnings = self.process.receive(warnings as usize, deadline)?;
+        if status == 1 {
+            return read_refusal(&payload);
+        }
+        self.check(&payload, filename)?;
+        Ok(Outcome::Code {
+            code: payload,
+            warnings: String::from_utf8_lossy(&warnings).into_owned(),
+        })
+    }
+
+    fn check(&self, code: &[u8], filename: &[u8]) -> Result<(), Broken> {
+        let whole =
+            marshal::check(code, self.format).map_err(|malformed| Broken::Garbage(malformed.to_string()))?;
+        if *whole.filename() == *filename {
+            Ok(())
+        } else {
+            Err(Broken::Garbage("code of another file".into()))
+        }
+    }
+}
+
+fn read_refusal(payload: &[u8]) -> Result<Outcome, Broken> {
+    let text = String::from_utf8_lossy(payload);
+    let (line, message) = text
+        .split_once('\n')
+        .ok_or_else(|| Broken::Garbage("a refusal without a line".into()))?;
+    let line = line
+        .parse()
+        .map_err(|_| Broken::Garbage("a refusal without a line".into()))?;
+    Ok(Outcome::Refused {
+        line,
+        message: message.to_owned(),
+    })
+}

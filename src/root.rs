@@ -1,0 +1,150 @@
+//! The root: the prefix in front of every path (`--root`, `DPKG_ROOT`).
+//!
+//! Owns the way between a path as packages and bytecode have it (without the prefix) and the path on disk.
+//! Symlinks in a root lead to what they name inside it, not on the host.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::disk::Identity;
+
+/// The root of the system whose Python trees are compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The root at `path`, with symlinks resolved.
+    ///
+    /// # Errors
+    /// There is no such directory.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        path.canonicalize().map(Self)
+    }
+
+    /// The path of this root itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether it is the host's own.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// Where a path without the prefix is on disk.
+    #[must_use]
+    pub fn on_disk(&self, path: &Path) -> PathBuf {
+        if self.is_host() {
+            return path.to_owned();
+        }
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// What a person or a script means by `path`: one inside the root, with or without its prefix; relative
+    /// ones are taken from the current directory. Symlinks in it are resolved, except for a last component
+    /// that is no directory (a source may be a symlink), as is a part of the path that does not exist.
+    ///
+    /// # Errors
+    /// The current directory is gone; a symlink leads out of the root.
+    pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+        let absolute = std::path::absolute(path)?;
+        let on_disk = if absolute.starts_with(&self.0) {
+            absolute
+        } else {
+            self.on_disk(&absolute)
+        };
+        let resolved = resolve(&on_disk)?;
+        let outside = || io::Error::other("it leads out of the root");
+        let inside = resolved.strip_prefix(&self.0).map_err(|_| outside())?;
+        Ok(Path::new("/").join(inside))
+    }
+
+    /// Opens the file at `path` (without the prefix) for reading; never waits for the other end of a FIFO.
+    ///
+    /// # Errors
+    /// What `open(2)` says.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if self.is_host() {
+            return Ok(File::from(rustix::fs::openat(
+                rustix::fs::CWD,
+                path,
+                flags,
+                Mode::empty(),
+            )?));
+        }
+        let root = rustix::fs::openat(
+            rustix::fs::CWD,
+            &self.0,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let file = rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        Ok(File::from(file))
+    }
+
+    /// The identity of the regular file at `path` (without the prefix), through symlinks; `None` where there is
+    /// no such file.
+    ///
+    /// # Errors
+    /// What `open(2)` or `stat(2)` say.
+    pub fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
+        let metadata = if self.is_host() {
+            std::fs::metadata(path)
+        } else {
+            self.open(path).and_then(|file| file.metadata())
+        };
+        match metadata {
+            Ok(metadata) if metadata.is_file() => Ok(Some(Identity::of_metadata(&metadata))),
+            Ok(_) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the error says that nothing stands at a path.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if path.is_dir() {
+        return path.canonicalize();
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
+        _ => Ok(path.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_with_and_without_the_prefix() {
+        let root = Root::new(Path::new("/usr")).unwrap();
+        for path in ["/usr/lib", "/lib"] {
+            assert_eq!(root.locate(Path::new(path)).unwrap(), Path::new("/lib"), "{path}");
+        }
+        assert_eq!(root.on_disk(Path::new("/lib")), Path::new("/usr/lib"));
+    }
+
+    #[test]
+    fn a_part_that_does_not_exist_is_left_as_it_is() {
+        let root = Root::new(Path::new("/")).unwrap();
+        assert_eq!(
+            root.locate(Path::new("/usr/./no/such.py")).unwrap(),
+            Path::new("/usr/no/such.py")
+        );
+    }
+}

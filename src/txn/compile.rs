@@ -1,0 +1,263 @@
+//! The two ends of the pool: sources go in, staged files come out.
+//!
+//! Owns what happens to one intent while a transaction stages: read, adopt or compile, write. Changes nothing
+//! outside the staging directories.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, anyhow};
+
+use super::adopt::{Expected, adopt, pyc_mode};
+use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Intent, IntentId, Outcome};
+use super::journal::LedgerEntry;
+use super::observer::Observer;
+use super::plan::is_in_place;
+use super::source::{self, Source, unreadable};
+use super::staging::Staging;
+use crate::disk::Identity;
+use crate::python::interpreter::Interpreter;
+use crate::python::pool::{Ends, Job};
+use crate::python::pycache::DIRECTORY;
+use crate::python::worker::{self, Request};
+use crate::root::Root;
+
+/// What a compile intent needs to know of its surroundings.
+pub(super) struct Surroundings<'a> {
+    pub(super) root: &'a Root,
+    pub(super) batch: &'a Batch,
+    pub(super) staging: &'a Staging,
+    /// The number of the staging directory, by the batch's directories.
+    pub(super) places: &'a [usize],
+    /// Who compiles; `None` for an interpreter that is gone.
+    pub(super) interpreters: &'a [Interpreter],
+    /// An intent's interpreter, as an index into `interpreters`.
+    pub(super) interpreter_of: &'a (dyn Fn(&Compile) -> usize + Sync),
+    /// What the ledger has of the targets.
+    pub(super) published: &'a HashMap<IntentId, LedgerEntry>,
+    pub(super) observer: &'a dyn Observer,
+}
+
+/// The queue of intents to compile and the list of what became of them.
+pub(super) struct Compilation<'a> {
+    around: Surroundings<'a>,
+    /// Indices into the batch, the largest source first.
+    queue: Vec<usize>,
+    next: AtomicUsize,
+    outcomes: Mutex<Vec<(IntentId, Outcome)>>,
+}
+
+/// What is remembered of an intent while its source is compiled.
+pub(super) struct Ready {
+    intent: usize,
+    source: Source,
+    header: crate::python::header::Header,
+    source_hash: [u8; 32],
+}
+
+impl<'a> Compilation<'a> {
+    pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
+        queue.sort_by_key(|&index| std::cmp::Reverse(around.seen(index).size));
+        Self {
+            around,
+            queue,
+            next: AtomicUsize::new(0),
+            outcomes: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn into_outcomes(self) -> Vec<(IntentId, Outcome)> {
+        self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, index: usize, outcome: Outcome) {
+        let id = self.around.batch.intents[index].id;
+        self.outcomes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((id, outcome));
+        self.around.observer.advance(self.around.seen(index).size);
+    }
+}
+
+impl Ends for Compilation<'_> {
+    type Ready = Ready;
+
+    fn next(&self) -> Result<Option<Job<Ready>>> {
+        while let Some(&index) = self.queue.get(self.next.fetch_add(1, Ordering::SeqCst)) {
+            match self.around.prepare(index)? {
+                Ok(job) => return Ok(Some(job)),
+                Err(outcome) => self.settle(index, outcome),
+            }
+        }
+        Ok(None)
+    }
+
+    fn finish(&self, ready: Ready, outcome: worker::Outcome) -> Result<()> {
+        let index = ready.intent;
+        let outcome = self.around.finish(&ready, outcome)?;
+        self.settle(index, outcome);
+        Ok(())
+    }
+}
+
+impl Surroundings<'_> {
+    fn intent(&self, index: usize) -> &Intent {
+        &self.batch.intents[index]
+    }
+
+    /// The source as it was when it was recorded.
+    fn seen(&self, index: usize) -> Identity {
+        match &self.intent(index).action {
+            Action::Compile(compile) => compile.seen,
+            Action::Remove(_) => Identity::default(),
+        }
+    }
+
+    /// Reads a source: a job for the pool, or the outcome where there is nothing to compile.
+    fn prepare(&self, index: usize) -> Result<Result<Job<Ready>, Outcome>> {
+        let intent = self.intent(index);
+        let Action::Compile(compile) = &intent.action else {
+            return Ok(Err(Outcome::Removed));
+        };
+        let path = self.batch.path(intent);
+        let mut source = match source::read(self.root, &path, &compile.seen) {
+            Ok(Ok(source)) => source,
+            Ok(Err(outcome)) => return Ok(Err(outcome)),
+            Err(cause) => return Err(anyhow!("cannot open {}: {cause}", crate::disk::Quoted(&path))),
+        };
+        let interpreter = (self.interpreter_of)(compile);
+        let filename = OsString::from(path).into_vec();
+        if let Some(outcome) = self.spare(intent, compile, &source, &filename) {
+            return Ok(Err(outcome));
+        }
+        let dialect = self.interpreters[interpreter].dialect;
+        let header = dialect.header(compile.mode, &source.identity, &source.bytes);
+        let source_hash = *blake3::hash(&source.bytes).as_bytes();
+        let request = Request {
+            filename,
+            level: compile.level,
+            source: std::mem::take(&mut source.bytes),
+        };
+        let ready = Ready {
+            intent: index,
+            source,
+            header,
+            source_hash,
+        };
+        Ok(Ok(Job {
+            interpreter,
+            request,
+            ready,
+        }))
+    }
+
+    /// The outcome of an intent whose target is right as it stands, or can be adopted.
+    fn spare(&self, intent: &Intent, compile: &Compile, source: &Source, filename: &[u8]) -> Option<Outcome> {
+        if compile.force {
+            return None;
+        }
+        let directory = self.root.on_disk(&self.batch.directories[intent.directory]);
+        let dialect = self.interpreters[(self.interpreter_of)(compile)].dialect;
+        let entry = self.published.get(&intent.id);
+        if let Some(entry) = entry
+            && entry.mode == compile.mode
+            && entry.interpreter == compile.interpreter
+            && entry.identity.same_content(&source.identity)
+            && is_in_place(entry, &directory, &compile.target)
+        {
+            return Some(Outcome::Current);
+        }
+        let pyc = directory.join(DIRECTORY).join(compile.target.name());
+        adopt(
+            &pyc,
+            &Expected {
+                compile,
+                dialect,
+                source,
+                filename,
+                entry,
+            },
+        )
+        .map(Outcome::Adopted)
+    }
+
+    /// Writes the staged file of compiled code.
+    fn finish(&self, ready: &Ready, outcome: worker::Outcome) -> Result<Outcome> {
+        let source = ready.source.identity;
+        match outcome {
+            worker::Outcome::Code { code, warnings } => {
+                let number = self.places[self.intent(ready.intent).directory];
+                let pyc = self.write(ready, number, &code)?;
+                let code_hash = *blake3::hash(&code).as_bytes();
+                let facts = Facts {
+                    source,
+                    source_hash: ready.source_hash,
+                    code_hash,
+                    pyc,
+                    warnings,
+                };
+                Ok(Outcome::Compiled(facts, number))
+            }
+            worker::Outcome::Refused { line, message } => {
+                let message = if line == 0 {
+                    message
+                } else {
+                    format!("{line}: {message}")
+                };
+                Ok(Outcome::Failed(Failure {
+                    fault: Fault::Refused,
+                    message,
+                    source,
+                }))
+            }
+            worker::Outcome::Lost(broken) => {
+                let message = broken.to_string();
+                Ok(Outcome::Failed(Failure {
+                    fault: Fault::Lost,
+                    message,
+                    source,
+                }))
+            }
+        }
+    }
+
+    fn write(&self, ready: &Ready, number: usize, code: &[u8]) -> Result<Identity> {
+        let place = self
+            .staging
+            .place(number)
+            .ok_or_else(|| anyhow!("a staging directory has gone"))?;
+        let name = self.intent(ready.intent).id.0.to_string();
+        let mode = pyc_mode(ready.source.mode);
+        Ok(place.create_file(&name, mode, &[ready.header.as_bytes(), code])?)
+    }
+}
+
+/// Whether a directory can take bytecode; else the outcome of what was to go there.
+///
+/// # Errors
+/// The filesystem is read-only, or another failure of the medium.
+pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<(), Outcome>> {
+    let barred = |error: crate::disk::Error| {
+        if error.is_medium() {
+            return Err(error.into());
+        }
+        if error.is_missing() {
+            Ok(Err(Outcome::Vanished))
+        } else {
+            Ok(Err(unreadable(seen, &error.to_string())))
+        }
+    };
+    let dir = match crate::disk::Dir::open(directory) {
+        Ok(dir) => dir,
+        Err(error) => return barred(error),
+    };
+    match dir.writable_child(DIRECTORY) {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => barred(error),
+    }
+}

@@ -1,0 +1,75 @@
+//! Interpreters, asked once: the journal remembers what each binary said, by the binary's identity.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+
+use super::intent::InterpreterId;
+use super::journal::Journal;
+use super::plan::Compiler;
+use crate::disk::{Identity, Quoted, cause};
+use crate::interrupt::Interrupt;
+use crate::python::interpreter::{Interpreter, binary_identity};
+
+/// The number of an interpreter that no journal knows: a dry run writes none.
+const UNKNOWN: InterpreterId = InterpreterId(-1);
+
+/// Every interpreter that the journal knows, whether it is still there or not.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn known(journal: &Journal) -> Result<Vec<Compiler>> {
+    let all = journal.interpreters()?;
+    Ok(all
+        .into_iter()
+        .map(|(id, interpreter, _)| Compiler { id, interpreter })
+        .collect())
+}
+
+/// The interpreter at `path`: as the journal remembers it if the binary is still the same, else asked and
+/// remembered.
+///
+/// # Errors
+/// It is not there, is none, or the journal cannot be used.
+pub fn resolve(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Result<Compiler> {
+    let path = canonical(path)?;
+    let identity = binary_identity(&path)?;
+    if let Some(compiler) = remembered(journal, &path, identity)? {
+        return Ok(compiler);
+    }
+    let interpreter = Interpreter::ask(&path, interrupt)?;
+    let id = journal.remember(&interpreter, &identity.unwrap_or_default())?;
+    Ok(Compiler { id, interpreter })
+}
+
+/// As [`resolve`], for a run that writes nothing.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_quietly(journal: Option<&Journal>, path: &Path, interrupt: &Interrupt) -> Result<Compiler> {
+    let path = canonical(path)?;
+    let identity = binary_identity(&path)?;
+    let remembered = journal
+        .map(|journal| remembered(journal, &path, identity))
+        .transpose()?
+        .flatten();
+    match remembered {
+        Some(compiler) => Ok(compiler),
+        None => Ok(Compiler {
+            id: UNKNOWN,
+            interpreter: Interpreter::ask(&path, interrupt)?,
+        }),
+    }
+}
+
+fn remembered(journal: &Journal, path: &Path, identity: Option<Identity>) -> Result<Option<Compiler>> {
+    let Some(identity) = identity else { return Ok(None) };
+    let mut all = journal.interpreters()?.into_iter();
+    let found = all.find(|(_, known, binary)| known.path == path && binary.same_content(&identity));
+    Ok(found.map(|(id, interpreter, _)| Compiler { id, interpreter }))
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))
+}

@@ -1,0 +1,152 @@
+//! The nouns of a transaction: what is to be done, and what became of it. Plain data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::disk::Identity;
+use crate::python::header::Invalidation;
+use crate::python::pycache::{Level, Remnant, Target};
+
+/// The number of a transaction; numbers grow and are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxnId(pub i64);
+
+/// The number of an intent, which is also the name of its staged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IntentId(pub i64);
+
+/// The number of an interpreter in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterpreterId(pub i64);
+
+/// A BLAKE3 hash.
+pub type Hash = [u8; 32];
+
+/// One source to one target, for one interpreter, level and mode.
+#[derive(Debug, Clone)]
+pub struct Compile {
+    /// The source's file name.
+    pub source: OsString,
+    /// The name its bytecode should have.
+    pub target: Target,
+    /// Who compiles it.
+    pub interpreter: InterpreterId,
+    /// The optimization level.
+    pub level: Level,
+    /// The invalidation mode.
+    pub mode: Invalidation,
+    /// Whether it is compiled even where valid bytecode exists.
+    pub force: bool,
+    /// The source as it was when it was recorded.
+    pub seen: Identity,
+}
+
+/// What is to be done in a directory.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Make a target from its source.
+    Compile(Compile),
+    /// Remove a file from `__pycache__`.
+    Remove(Remnant),
+}
+
+/// What a plan wants done in one directory.
+#[derive(Debug)]
+pub struct Group {
+    /// The directory of the sources, without the root's prefix.
+    pub directory: PathBuf,
+    /// The package that asked.
+    pub owner: Option<String>,
+    /// What to do there.
+    pub actions: Vec<Action>,
+}
+
+/// An intent as the journal has it.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// Its number.
+    pub id: IntentId,
+    /// An index into [`Batch::directories`].
+    pub directory: usize,
+    /// What is to be done.
+    pub action: Action,
+    /// The number of the staging directory that holds its file, once it is staged.
+    pub staged_in: Option<usize>,
+}
+
+/// The intents of one transaction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The directories of the sources, without the root's prefix.
+    pub directories: Vec<PathBuf>,
+    /// The intents, ordered by directory.
+    pub intents: Vec<Intent>,
+}
+
+impl Batch {
+    /// The path of an intent's source, or of the file it removes, without the root's prefix.
+    #[must_use]
+    pub fn path(&self, intent: &Intent) -> PathBuf {
+        let directory = &self.directories[intent.directory];
+        match &intent.action {
+            Action::Compile(compile) => directory.join(&compile.source),
+            Action::Remove(remnant) => directory
+                .join(crate::python::pycache::DIRECTORY)
+                .join(remnant.name()),
+        }
+    }
+}
+
+/// What the ledger will say of a target.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The source that was compiled.
+    pub source: Identity,
+    /// The hash of its bytes.
+    pub source_hash: Hash,
+    /// The hash of the marshalled code, without the header.
+    pub code_hash: Hash,
+    /// The pyc itself; a rename does not change its inode, size or mtime.
+    pub pyc: Identity,
+    /// The compiler's SyntaxWarnings, `LINE\tMESSAGE` a line each.
+    pub warnings: String,
+}
+
+/// Why a source has no new bytecode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The compiler refuses it. It will do so again, so it is not asked again while the source stays as it is.
+    Refused,
+    /// The worker was lost over it: crashed, hung, answered garbage. Tried again with the next commit.
+    Lost,
+    /// It, or the place of its target, cannot be used. Tried again with the next commit.
+    Unreadable,
+}
+
+/// A failure of one source.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The kind of failure.
+    pub fault: Fault,
+    /// `LINE: MESSAGE`, or `MESSAGE`.
+    pub message: String,
+    /// The source as it was then.
+    pub source: Identity,
+}
+
+/// What became of an intent.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Compiled and staged, in the staging directory of this number.
+    Compiled(Facts, usize),
+    /// A valid pyc that stood there was taken over.
+    Adopted(Facts),
+    /// The target was right already.
+    Current,
+    /// The target is to be removed.
+    Removed,
+    /// The source is gone.
+    Vanished,
+    /// There is no new bytecode; the others go on.
+    Failed(Failure),
+}

@@ -1,0 +1,227 @@
+//! Intents: recorded by anybody at any time, read by the one who holds the lock.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
+
+use super::Journal;
+use super::error::Result;
+use super::registry::{Directories, bytes, identity, mode, mode_word, name, path, unreadable};
+use super::transitions::now;
+use crate::python::pycache::{Level, Remnant, Target};
+use crate::txn::intent::{Action, Batch, Compile, Group, Intent, IntentId, InterpreterId, TxnId};
+
+/// Which intents of a transaction to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those without an outcome.
+    Pending,
+    /// Those that rest on a source: compiled and adopted ones. What was seen of the source is then what it was
+    /// when it was compiled.
+    Compiled,
+    /// Those that change something outside: compiled and removed ones.
+    ToPublish,
+}
+
+impl Journal {
+    /// Adds intents to the open transaction, which begins with them if there is none. One for a target that
+    /// has one already takes its place, under a new number.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn record(&mut self, groups: &[Group]) -> Result<TxnId> {
+        self.write("journal: record", |write| {
+            let txn = open_or_begin(write)?;
+            insert(write, txn, groups)?;
+            Ok(TxnId(txn))
+        })
+    }
+
+    /// Records and decides a removal in one write: it has nothing to stage. Pending intents for the same
+    /// targets are forgotten.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn record_clean(&mut self, groups: &[Group]) -> Result<TxnId> {
+        self.write("journal: decide clean", |write| {
+            let txn = write.query_row(
+                "INSERT INTO transactions (kind, state, began) VALUES ('clean', 'committing', ?1) RETURNING id",
+                [now()],
+                |row| row.get(0),
+            )?;
+            insert(write, txn, groups)?;
+            write.execute("UPDATE intents SET outcome = 'removed' WHERE txn = ?1", [txn])?;
+            write.execute(
+                "DELETE FROM intents WHERE source IS NOT NULL
+                     AND txn = (SELECT id FROM transactions WHERE state = 'recording')
+                     AND (directory, target) IN (SELECT directory, target FROM intents WHERE txn = ?1)",
+                [txn],
+            )?;
+            Ok(TxnId(txn))
+        })
+    }
+
+    /// The open transaction, if there is one.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn recording(&self) -> Result<Option<TxnId>> {
+        Ok(self.read(recording)?.map(TxnId))
+    }
+
+    /// The intents of a transaction, ordered by directory.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn intents(&self, txn: TxnId, which: Which) -> Result<Batch> {
+        let filter = match which {
+            Which::Pending => "outcome IS NULL",
+            Which::Compiled => "outcome IN ('compiled', 'adopted')",
+            Which::ToPublish => "outcome IN ('compiled', 'removed')",
+        };
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
+                        inode, size, mtime, ctime, device, staged_in
+                 FROM intents JOIN directories ON directories.id = directory
+                 WHERE txn = ?1 AND {filter} ORDER BY directory, intents.id"
+            ))?;
+            let mut batch = Batch::default();
+            let mut numbers = HashMap::new();
+            let mut rows = statement.query([txn.0])?;
+            while let Some(row) = rows.next()? {
+                let next = batch.directories.len();
+                let directory = *numbers.entry(row.get::<_, i64>(1)?).or_insert(next);
+                if directory == next {
+                    batch.directories.push(path(row, 2)?);
+                }
+                let staged_in = row
+                    .get::<_, Option<i64>>(14)?
+                    .and_then(|number| usize::try_from(number).ok());
+                let id = IntentId(row.get(0)?);
+                batch.intents.push(Intent {
+                    id,
+                    directory,
+                    action: action(row)?,
+                    staged_in,
+                });
+            }
+            Ok(batch)
+        })
+    }
+}
+
+pub(super) fn recording(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection
+        .query_row(
+            "SELECT id FROM transactions WHERE state = 'recording'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+pub(super) fn open_or_begin(connection: &Connection) -> rusqlite::Result<i64> {
+    if let Some(txn) = recording(connection)? {
+        return Ok(txn);
+    }
+    connection.query_row(
+        "INSERT INTO transactions (kind, state, began) VALUES ('commit', 'recording', ?1) RETURNING id",
+        [now()],
+        |row| row.get(0),
+    )
+}
+
+fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Result<()> {
+    let mut directories = Directories::default();
+    // OR REPLACE gives the intent a new number: a run that is staging the old one then notices.
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO intents (txn, directory, target, owner, source, interpreter, level, mode,
+                                         force, device, inode, size, mtime, ctime)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
+    for group in groups {
+        let directory = directories.number(connection, &group.directory)?;
+        for action in &group.actions {
+            insert_one(&mut statement, txn, directory, group.owner.as_deref(), action)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_one(
+    statement: &mut Statement<'_>,
+    txn: i64,
+    directory: i64,
+    owner: Option<&str>,
+    action: &Action,
+) -> rusqlite::Result<()> {
+    let nothing = rusqlite::types::Null;
+    match action {
+        Action::Remove(remnant) => statement.execute(rusqlite::params![
+            txn,
+            directory,
+            bytes(remnant.name()),
+            owner,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            false,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+        ]),
+        Action::Compile(compile) => statement.execute(rusqlite::params![
+            txn,
+            directory,
+            bytes(compile.target.name()),
+            owner,
+            bytes(&compile.source),
+            compile.interpreter.0,
+            compile.level.number(),
+            mode_word(compile.mode),
+            compile.force,
+            compile.seen.device.cast_signed(),
+            compile.seen.inode.cast_signed(),
+            compile.seen.size.cast_signed(),
+            compile.seen.mtime,
+            compile.seen.ctime,
+        ]),
+    }?;
+    Ok(())
+}
+
+/// The action in a row of [`Journal::intents`]. The names of targets are built again from their sources, so
+/// that not even a journal from elsewhere can name another file.
+fn action(row: &Row<'_>) -> rusqlite::Result<Action> {
+    let target = name(row, 3)?;
+    if row.get_ref(4)? == rusqlite::types::ValueRef::Null {
+        let remnant = Remnant::parse(&target);
+        return remnant
+            .map(Action::Remove)
+            .ok_or_else(|| unreadable(3, "a target that is no bytecode"));
+    }
+    let source = name(row, 4)?;
+    let level = Level::new(row.get(6)?).ok_or_else(|| unreadable(6, "no such level"))?;
+    let seen = crate::disk::Identity {
+        device: row.get::<_, i64>(13)?.cast_unsigned(),
+        ..identity(row, 9)?
+    };
+    let tag = Remnant::parse(&target).map(|remnant| String::from_utf8_lossy(remnant.tag()).into_owned());
+    let rebuilt = tag.and_then(|tag| Target::of(&source, &tag, level).ok());
+    match rebuilt {
+        Some(rebuilt) if rebuilt.name() == target => Ok(Action::Compile(Compile {
+            source,
+            target: rebuilt,
+            interpreter: InterpreterId(row.get(5)?),
+            level,
+            mode: mode(row, 7)?,
+            force: row.get(8)?,
+            seen,
+        })),
+        _ => Err(unreadable(3, "a target that is not its source's")),
+    }
+}

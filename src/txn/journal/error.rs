@@ -1,0 +1,136 @@
+//! What can be wrong with the journal.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::disk::{self, Quoted};
+
+pub(super) type Result<T> = std::result::Result<T, JournalError>;
+
+/// An error of the journal, with its path.
+#[derive(Debug)]
+pub struct JournalError {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Sqlite(&'static str, rusqlite::Error),
+    Io(io::Error),
+    Damaged(String),
+    Newer { found: i64, known: i64 },
+    Older { found: i64, known: i64 },
+}
+
+impl JournalError {
+    pub(super) fn new(verb: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        let kind = match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged(words(&source)),
+            _ => Kind::Sqlite(verb, source),
+        };
+        Self {
+            path: path.to_owned(),
+            kind,
+        }
+    }
+
+    pub(super) fn io(path: &Path, cause: io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: Kind::Io(cause),
+        }
+    }
+
+    pub(super) fn damaged(path: &Path, what: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: Kind::Damaged(what.to_owned()),
+        }
+    }
+
+    pub(super) fn newer(path: &Path, found: i64, known: i64) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: Kind::Newer { found, known },
+        }
+    }
+
+    pub(super) fn older(path: &Path, found: i64, known: i64) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: Kind::Older { found, known },
+        }
+    }
+
+    /// Whether the file is damaged: no journal, or not a whole one.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        matches!(self.kind, Kind::Damaged(_))
+    }
+
+    fn is_medium(&self) -> bool {
+        match &self.kind {
+            Kind::Sqlite(_, source) => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::DatabaseBusy
+                )
+            ),
+            Kind::Io(cause) => disk::is_medium(cause),
+            _ => false,
+        }
+    }
+}
+
+/// Whether somewhere in `error` is a failure of the medium: of the journal's or of another.
+#[must_use]
+pub fn is_medium(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<disk::Error>()
+            .is_some_and(disk::Error::is_medium)
+            || cause
+                .downcast_ref::<JournalError>()
+                .is_some_and(JournalError::is_medium)
+    })
+}
+
+/// What SQLite says, without the name of the call.
+fn words(source: &rusqlite::Error) -> String {
+    match source {
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = Quoted(&self.path);
+        match &self.kind {
+            Kind::Sqlite(verb, source) => write!(f, "cannot {verb} the journal {path}: {}", words(source)),
+            Kind::Io(cause) => write!(f, "cannot write the journal {path}: {}", disk::cause(cause)),
+            Kind::Damaged(what) => write!(f, "the journal {path} is damaged: {what}"),
+            Kind::Newer { found, known } => write!(
+                f,
+                "the journal {path} has schema {found}, written by a newer pyc-txn; this one knows {known}"
+            ),
+            Kind::Older { found, known } => {
+                write!(
+                    f,
+                    "the journal {path} has schema {found}, this pyc-txn needs {known}; commit brings it up"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}

@@ -1,0 +1,298 @@
+//! What the journal tells people: `status` and `log`.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::Journal;
+use super::error::Result;
+use super::registry::{name, path};
+use crate::txn::intent::TxnId;
+
+/// How many intents of a transaction came out how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Without an outcome yet.
+    pub pending: u64,
+    /// Compiled by an interpreter.
+    pub compiled: u64,
+    /// Taken over as they were.
+    pub adopted: u64,
+    /// Right already.
+    pub current: u64,
+    /// Removed.
+    pub removed: u64,
+    /// Whose source vanished.
+    pub vanished: u64,
+    /// That failed: refused, lost, unreadable.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.pending += other.pending;
+        self.compiled += other.compiled;
+        self.adopted += other.adopted;
+        self.current += other.current;
+        self.removed += other.removed;
+        self.vanished += other.vanished;
+        self.failed += other.failed;
+    }
+}
+
+/// A transaction in short.
+#[derive(Debug, Serialize)]
+pub struct TransactionReport {
+    /// Its number.
+    pub id: i64,
+    /// `commit` or `clean`.
+    pub kind: String,
+    /// See [`crate::txn::state::State`].
+    pub state: String,
+    /// Whether it is staged, to be published by a later commit.
+    pub held: bool,
+    /// Seconds since 1970 (UTC).
+    pub began: i64,
+    /// Seconds since 1970 (UTC).
+    pub ended: Option<i64>,
+    /// Why it was rolled back.
+    pub message: Option<String>,
+    /// Of its intents.
+    pub counts: Counts,
+    /// The bytes of bytecode it compiled.
+    pub bytes: u64,
+}
+
+/// An intent in full.
+#[derive(Debug, Serialize)]
+pub struct IntentReport {
+    /// The source, or the file that is removed.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The target's file name.
+    #[serde(serialize_with = "lossy_name")]
+    pub target: std::ffi::OsString,
+    /// The package that asked.
+    pub owner: Option<String>,
+    /// The interpreter's cache tag.
+    pub interpreter: Option<String>,
+    /// The optimization level.
+    pub level: Option<u8>,
+    /// `None`: pending.
+    pub outcome: Option<String>,
+    /// Of a failure.
+    pub message: Option<String>,
+    /// `LINE\tMESSAGE`, a line each.
+    pub warnings: Option<String>,
+}
+
+/// A source that has no bytecode, or old one.
+#[derive(Debug, Serialize)]
+pub struct FailureReport {
+    /// The source.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The interpreter's cache tag.
+    pub interpreter: String,
+    /// `refused`, `lost` or `unreadable`.
+    pub outcome: String,
+    /// `LINE: MESSAGE`, or `MESSAGE`.
+    pub message: String,
+    /// The transaction that found it.
+    pub transaction: i64,
+}
+
+/// SyntaxWarnings of a source whose bytecode is published.
+#[derive(Debug, Serialize)]
+pub struct WarningReport {
+    /// The source.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// `LINE\tMESSAGE`, a line each.
+    pub warnings: String,
+}
+
+impl Journal {
+    /// The transactions, the latest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn transactions(&self) -> Result<Vec<TransactionReport>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!("{TRANSACTIONS} ORDER BY id DESC"))?;
+            let rows = statement.query_map([], |row| transaction(connection, row))?;
+            rows.collect()
+        })
+    }
+
+    /// One transaction.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn transaction(&self, txn: TxnId) -> Result<Option<TransactionReport>> {
+        self.read(|connection| {
+            let query = format!("{TRANSACTIONS} WHERE id = ?1");
+            connection
+                .query_row(&query, [txn.0], |row| transaction(connection, row))
+                .optional()
+        })
+    }
+
+    /// How many intents of a transaction came out how.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn counts(&self, txn: TxnId) -> Result<Counts> {
+        self.read(|connection| counts(connection, txn.0))
+    }
+
+    /// The intents of a transaction, in full; those that failed only, if so asked.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn intent_reports(&self, txn: TxnId, only_failed: bool) -> Result<Vec<IntentReport>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT directories.path, source, target, owner, cache_tag, level, outcome, message, warnings
+                 FROM intents JOIN directories ON directories.id = directory
+                 LEFT JOIN interpreters ON interpreters.id = interpreter
+                 WHERE txn = ?1 AND (NOT ?2 OR outcome IN ('refused', 'lost', 'unreadable'))
+                 ORDER BY directories.path, target",
+            )?;
+            let rows = statement.query_map(params![txn.0, only_failed], |row| {
+                let (directory, target) = (path(row, 0)?, name(row, 2)?);
+                let path = match row.get::<_, Option<Vec<u8>>>(1)? {
+                    Some(_) => directory.join(name(row, 1)?),
+                    None => directory.join(crate::python::pycache::DIRECTORY).join(&target),
+                };
+                Ok(IntentReport {
+                    path,
+                    target,
+                    owner: row.get(3)?,
+                    interpreter: row.get(4)?,
+                    level: row.get(5)?,
+                    outcome: row.get(6)?,
+                    message: row.get(7)?,
+                    warnings: row.get(8)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// The sources that could not be compiled the last time.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn failures(&self) -> Result<Vec<FailureReport>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT directories.path, source, cache_tag, outcome, message, txn
+                 FROM failures JOIN directories ON directories.id = directory
+                 JOIN interpreters ON interpreters.id = interpreter
+                 ORDER BY directories.path, source, cache_tag",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(FailureReport {
+                    path: path(row, 0)?.join(name(row, 1)?),
+                    interpreter: row.get(2)?,
+                    outcome: row.get(3)?,
+                    message: row.get(4)?,
+                    transaction: row.get(5)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// The warnings of what is published now.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn warnings(&self) -> Result<Vec<WarningReport>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT path, ledger.source, warnings
+                 FROM ledger JOIN intents USING (txn, directory, target)
+                 JOIN directories ON directories.id = ledger.directory
+                 WHERE warnings IS NOT NULL ORDER BY path, ledger.source",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(WarningReport {
+                    path: path(row, 0)?.join(name(row, 1)?),
+                    warnings: row.get(2)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// How many targets are published.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn published_count(&self) -> Result<u64> {
+        self.read(|connection| {
+            let count: i64 = connection.query_row("SELECT count(*) FROM ledger", [], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
+    }
+}
+
+const TRANSACTIONS: &str = "SELECT id, kind, state, held, began, ended, message FROM transactions";
+
+fn transaction(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<TransactionReport> {
+    let id = row.get(0)?;
+    let bytes: i64 = connection
+        .prepare_cached(
+            "SELECT coalesce(sum(pyc_size), 0) FROM intents WHERE txn = ?1 AND outcome = 'compiled'",
+        )?
+        .query_row([id], |row| row.get(0))?;
+    Ok(TransactionReport {
+        id,
+        kind: row.get(1)?,
+        state: row.get(2)?,
+        held: row.get(3)?,
+        began: row.get(4)?,
+        ended: row.get(5)?,
+        message: row.get(6)?,
+        counts: counts(connection, id)?,
+        bytes: bytes.cast_unsigned(),
+    })
+}
+
+fn counts(connection: &Connection, txn: i64) -> rusqlite::Result<Counts> {
+    let mut counts = Counts::default();
+    let mut statement =
+        connection.prepare_cached("SELECT outcome, count(*) FROM intents WHERE txn = ?1 GROUP BY outcome")?;
+    let mut rows = statement.query([txn])?;
+    while let Some(row) = rows.next()? {
+        let outcome: Option<String> = row.get(0)?;
+        let count = row.get::<_, i64>(1)?.cast_unsigned();
+        *match outcome.as_deref() {
+            None => &mut counts.pending,
+            Some("compiled") => &mut counts.compiled,
+            Some("adopted") => &mut counts.adopted,
+            Some("current") => &mut counts.current,
+            Some("removed") => &mut counts.removed,
+            Some("vanished") => &mut counts.vanished,
+            Some(_) => &mut counts.failed,
+        } += count;
+    }
+    Ok(counts)
+}
+
+fn lossy<S: serde::Serializer>(
+    path: &std::path::Path,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+fn lossy_name<S: serde::Serializer>(
+    name: &std::ffi::OsStr,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&name.to_string_lossy())
+}

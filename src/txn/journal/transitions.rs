@@ -1,0 +1,307 @@
+//! Changes of a transaction's state: one durable write each, and what must be true on disk before it.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::Journal;
+use super::batch::open_or_begin;
+use super::error::Result;
+use super::registry::{bytes, unreadable};
+use crate::disk::Durable;
+use crate::txn::evidence::{Placed, Unchanged};
+use crate::txn::intent::{Facts, Failure, Fault, IntentId, Outcome, TxnId};
+use crate::txn::state::State;
+
+/// A staging directory outside the state directory: where it stands, and its name there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagingPlace {
+    /// Its number in the transaction, from 1.
+    pub number: usize,
+    /// The directory it stands in, as a path on disk.
+    pub parent: std::path::PathBuf,
+    /// Its name.
+    pub name: std::ffi::OsString,
+}
+
+impl Journal {
+    /// Transactions that have not ended, the oldest first, with their states and whether they are held.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn unfinished(&self) -> Result<Vec<(TxnId, State, bool)>> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare("SELECT id, state, held FROM transactions WHERE ended IS NULL ORDER BY id")?;
+            let rows = statement.query_map([], |row| {
+                Ok((TxnId(row.get(0)?), state(row.get_ref(1)?.as_str()?)?, row.get(2)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// The state of a transaction; `None` where there is no such one.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn state(&self, txn: TxnId) -> Result<Option<State>> {
+        self.read(|connection| {
+            let query = "SELECT state FROM transactions WHERE id = ?1";
+            connection
+                .query_row(query, [txn.0], |row| state(row.get_ref(0)?.as_str()?))
+                .optional()
+        })
+    }
+
+    /// Announces a staging directory outside the state directory, before it is made.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn add_staging(&mut self, txn: TxnId, place: &StagingPlace) -> Result<()> {
+        self.write("journal: add staging", |write| {
+            let parent = bytes(place.parent.as_os_str());
+            write.execute(
+                "INSERT OR REPLACE INTO staging (txn, number, parent, name) VALUES (?1, ?2, ?3, ?4)",
+                params![txn.0, number(place.number)?, parent, bytes(&place.name)],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The staging directories outside the state directory: of one transaction, or of all.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn staging_places(&self, txn: Option<TxnId>) -> Result<Vec<(TxnId, StagingPlace)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT txn, number, parent, name FROM staging WHERE ?1 IS NULL OR txn = ?1
+                 ORDER BY txn, number",
+            )?;
+            let rows = statement.query_map([txn.map(|txn| txn.0)], |row| {
+                let number = usize::try_from(row.get::<_, i64>(1)?).map_err(|_| unreadable(1, "negative"))?;
+                let (parent, name) = (super::registry::path(row, 2)?, super::registry::name(row, 3)?);
+                Ok((TxnId(row.get(0)?), StagingPlace { number, parent, name }))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Forgets where a transaction staged; its staging directories are gone.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn forget_staging(&mut self, txn: TxnId) -> Result<()> {
+        self.write("journal: forget staging", |write| {
+            write.execute("DELETE FROM staging WHERE txn = ?1", [txn.0])?;
+            Ok(())
+        })
+    }
+
+    /// `recording` → `staged`, with the outcomes. Intents that came in or were recorded again after the
+    /// transaction's were read have no outcome; they become the next open transaction's (invariant 8). Says
+    /// which of `outcomes` are not part of the transaction any more.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn mark_staged(
+        &mut self,
+        txn: TxnId,
+        outcomes: &[(IntentId, Outcome)],
+        held: bool,
+        _every_staged_file_is: &Durable,
+    ) -> Result<Vec<IntentId>> {
+        self.write("journal: staged", |write| {
+            let superseded = write_outcomes(write, txn, outcomes)?;
+            let query = "UPDATE transactions SET state = 'staged', held = ?2 WHERE id = ?1";
+            write.execute(query, params![txn.0, held])?;
+            return_intents(write, txn, "outcome IS NULL")?;
+            Ok(superseded)
+        })
+    }
+
+    /// `staged` → `committing`, with what has changed since: the decision.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn mark_committing(
+        &mut self,
+        txn: TxnId,
+        changed: &[(IntentId, Outcome)],
+        _every_source_is: &Unchanged,
+    ) -> Result<()> {
+        self.write("journal: committing", |write| {
+            write_outcomes(write, txn, changed)?;
+            write.execute(
+                "UPDATE transactions SET state = 'committing', held = 0 WHERE id = ?1",
+                [txn.0],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// `committing` → `committed`, with what publishing found, and the ledger brought up to it.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn mark_committed(&mut self, txn: TxnId, placed: &Placed, _every_rename_is: &Durable) -> Result<()> {
+        self.write("journal: committed", |write| {
+            write_outcomes(write, txn, placed.exceptions())?;
+            super::ledger::settle(write, txn)?;
+            end(write, txn, State::Committed, None)
+        })
+    }
+
+    /// → `rolled-back`. Its intents are pending again, in the open transaction (invariant 11).
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn abandon(&mut self, txn: TxnId, reason: &str) -> Result<()> {
+        self.write("journal: rolled back", |write| {
+            end(write, txn, State::RolledBack, Some(reason))?;
+            return_intents(write, txn, "1")
+        })
+    }
+
+    /// → `rolled-back`, and its intents are forgotten.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn forget(&mut self, txn: TxnId, reason: &str) -> Result<usize> {
+        self.write("journal: forget", |write| {
+            let count = write.execute("DELETE FROM intents WHERE txn = ?1", [txn.0])?;
+            end(write, txn, State::RolledBack, Some(reason))?;
+            Ok(count)
+        })
+    }
+}
+
+/// Makes intents of a transaction pending in the open one, where a younger one for the same target goes first.
+fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Result<()> {
+    let any = format!("SELECT EXISTS (SELECT 1 FROM intents WHERE txn = ?1 AND {which})");
+    if !write.query_row(&any, [txn.0], |row| row.get(0))? {
+        return Ok(());
+    }
+    let open = open_or_begin(write)?;
+    write.execute(
+        &format!(
+            "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL
+             WHERE txn = ?1 AND {which}"
+        ),
+        [txn.0, open],
+    )?;
+    write.execute(
+        &format!("DELETE FROM intents WHERE txn = ?1 AND {which}"),
+        [txn.0],
+    )?;
+    Ok(())
+}
+
+fn end(write: &Connection, txn: TxnId, state: State, message: Option<&str>) -> rusqlite::Result<()> {
+    let query = "UPDATE transactions SET state = ?2, ended = ?3, message = ?4 WHERE id = ?1";
+    write.execute(query, params![txn.0, state.word(), now(), message])?;
+    Ok(())
+}
+
+/// Writes outcomes; says which intents are not there any more.
+fn write_outcomes(
+    write: &Connection,
+    txn: TxnId,
+    outcomes: &[(IntentId, Outcome)],
+) -> rusqlite::Result<Vec<IntentId>> {
+    let mut plain = write.prepare_cached("UPDATE intents SET outcome = ?3 WHERE id = ?1 AND txn = ?2")?;
+    let mut failed = write.prepare_cached(
+        "UPDATE intents SET outcome = ?3, message = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
+                ctime = ?9
+         WHERE id = ?1 AND txn = ?2",
+    )?;
+    let mut made = write.prepare_cached(
+        "UPDATE intents SET outcome = ?3, warnings = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
+                ctime = ?9, source_hash = ?10, code_hash = ?11, pyc_inode = ?12, pyc_size = ?13,
+                pyc_mtime = ?14, staged_in = ?15
+         WHERE id = ?1 AND txn = ?2",
+    )?;
+    let mut missing = Vec::new();
+    for (id, outcome) in outcomes {
+        let changed = match outcome {
+            Outcome::Compiled(facts, place) => {
+                write_facts(&mut made, (txn, *id), "compiled", facts, Some(number(*place)?))
+            }
+            Outcome::Adopted(facts) => write_facts(&mut made, (txn, *id), "adopted", facts, None),
+            Outcome::Failed(failure) => write_failure(&mut failed, (txn, *id), failure),
+            Outcome::Current => plain.execute(params![id.0, txn.0, "current"]),
+            Outcome::Removed => plain.execute(params![id.0, txn.0, "removed"]),
+            Outcome::Vanished => plain.execute(params![id.0, txn.0, "vanished"]),
+        }?;
+        if changed == 0 {
+            missing.push(*id);
+        }
+    }
+    Ok(missing)
+}
+
+fn write_facts(
+    statement: &mut Statement<'_>,
+    (txn, id): (TxnId, IntentId),
+    word: &str,
+    facts: &Facts,
+    staged_in: Option<i64>,
+) -> rusqlite::Result<usize> {
+    statement.execute(params![
+        id.0,
+        txn.0,
+        word,
+        (!facts.warnings.is_empty()).then_some(&facts.warnings),
+        facts.source.device.cast_signed(),
+        facts.source.inode.cast_signed(),
+        facts.source.size.cast_signed(),
+        facts.source.mtime,
+        facts.source.ctime,
+        facts.source_hash,
+        facts.code_hash,
+        facts.pyc.inode.cast_signed(),
+        facts.pyc.size.cast_signed(),
+        facts.pyc.mtime,
+        staged_in,
+    ])
+}
+
+fn write_failure(
+    statement: &mut Statement<'_>,
+    (txn, id): (TxnId, IntentId),
+    failure: &Failure,
+) -> rusqlite::Result<usize> {
+    let word = match failure.fault {
+        Fault::Refused => "refused",
+        Fault::Lost => "lost",
+        Fault::Unreadable => "unreadable",
+    };
+    statement.execute(params![
+        id.0,
+        txn.0,
+        word,
+        failure.message,
+        failure.source.device.cast_signed(),
+        failure.source.inode.cast_signed(),
+        failure.source.size.cast_signed(),
+        failure.source.mtime,
+        failure.source.ctime,
+    ])
+}
+
+fn number(place: usize) -> rusqlite::Result<i64> {
+    i64::try_from(place).map_err(|_| unreadable(0, "a number too large"))
+}
+
+fn state(word: &str) -> rusqlite::Result<State> {
+    word.parse()
+        .map_err(|error: crate::txn::state::UnknownState| unreadable(0, &error.to_string()))
+}
+
+/// Seconds since 1970 (UTC).
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_secs().cast_signed()
+}

@@ -1,0 +1,23 @@
+//! The protocol: how a set of bytecode files comes into place as a whole, and stays whole whatever happens.
+//!
+//! A request goes one way: [`plan`] compares it with what is there, [`journal`] records the intents, [`stage`]
+//! compiles them, [`decide`] makes the decision durable, [`publish`] renames and settles; [`recover`] does the
+//! rest of that way for a run that was stopped. Nothing in here knows what a maintainer script is.
+
+mod adopt;
+mod compile;
+pub mod compilers;
+pub mod decide;
+pub mod evidence;
+pub mod intent;
+pub mod journal;
+pub mod lock;
+pub mod observer;
+pub mod plan;
+pub mod publish;
+pub mod recover;
+mod source;
+pub mod stage;
+pub mod staging;
+pub mod state;
+pub mod tree;

@@ -1,0 +1,206 @@
+//! Publish and settle: rename the staged files to their targets, and end the transaction.
+//!
+//! `committing` → `committed`. The normal path, the path after an error and the path after a crash are this one:
+//! what is to be placed is read from the journal, and a staged file that is gone has been placed
+//! (invariant 5).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::evidence::Placed;
+use super::intent::{Action, Batch, Compile, Intent, IntentId, Outcome, TxnId};
+use super::journal::Which;
+use super::lock::Writer;
+use super::observer::Observer;
+use super::source::unreadable;
+use super::staging::{self, Staging};
+use crate::disk::{self, Dir, Durable, Identity, Renamed};
+use crate::interrupt::Interrupt;
+use crate::python::pool::Interrupted;
+use crate::python::pycache::{DIRECTORY, Target};
+use crate::root::Root;
+
+/// How long publishing goes on after a signal: it is nearly done as a rule, and what is published needs no
+/// recovery.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// A transaction that is decided.
+#[derive(Debug)]
+#[must_use]
+pub struct Committing(pub(super) TxnId);
+
+/// A transaction whose files are under their targets' names, durably.
+#[derive(Debug)]
+#[must_use]
+pub struct Published {
+    txn: TxnId,
+    placed: Placed,
+    durable: Durable,
+}
+
+impl Committing {
+    /// A transaction that the journal says is decided.
+    pub fn found(txn: TxnId) -> Self {
+        Self(txn)
+    }
+
+    /// Renames everything to its target and makes the renames durable.
+    ///
+    /// # Errors
+    /// A failure of the medium, or the interrupt. The transaction stays decided: the next run goes on here.
+    pub fn publish(
+        self,
+        writer: &Writer<'_>,
+        root: &Root,
+        interrupt: &Interrupt,
+        observer: &dyn Observer,
+    ) -> Result<Published> {
+        let began = Instant::now();
+        let batch = writer.journal.intents(self.0, Which::ToPublish)?;
+        let staging = Staging::open(writer, self.0)?;
+        let mut publication = Publication {
+            batch: &batch,
+            staging: &staging,
+            exceptions: Vec::new(),
+            changed: HashMap::new(),
+        };
+        for intents in batch
+            .intents
+            .chunk_by(|one, other| one.directory == other.directory)
+        {
+            if interrupt.signalled_for(PATIENCE) {
+                return Err(Interrupted.into());
+            }
+            publication.publish_directory(root, intents)?;
+        }
+        observer.phase("publish", began.elapsed());
+        let began = Instant::now();
+        let durable = disk::sync(publication.changed.values())?;
+        observer.phase("sync directories", began.elapsed());
+        Ok(Published {
+            txn: self.0,
+            placed: Placed::except(publication.exceptions),
+            durable,
+        })
+    }
+}
+
+impl Published {
+    /// Ends the transaction and removes its staging directories.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or a staging directory cannot be removed; the next run does it then.
+    pub fn settle(self, writer: &mut Writer<'_>, observer: &dyn Observer) -> Result<TxnId> {
+        let began = Instant::now();
+        writer
+            .journal
+            .mark_committed(self.txn, &self.placed, &self.durable)?;
+        staging::remove(writer, self.txn)?;
+        observer.phase("settle", began.elapsed());
+        Ok(self.txn)
+    }
+}
+
+struct Publication<'a> {
+    batch: &'a Batch,
+    staging: &'a Staging,
+    exceptions: Vec<(IntentId, Outcome)>,
+    /// One directory of each device that was changed, to sync it by.
+    changed: HashMap<u64, Dir>,
+}
+
+impl Publication<'_> {
+    /// Publishes what goes to one directory of sources.
+    fn publish_directory(&mut self, root: &Root, intents: &[Intent]) -> Result<()> {
+        let Some(first) = intents.first() else {
+            return Ok(());
+        };
+        let path = root.on_disk(&self.batch.directories[first.directory]);
+        let places_any = intents
+            .iter()
+            .any(|intent| matches!(intent.action, Action::Compile(_)));
+        let opened = Dir::open(&path).and_then(|dir| Ok((open_cache(&dir, places_any)?, dir)));
+        let (cache, dir) = match opened {
+            Ok((Some(cache), dir)) => (cache, dir),
+            Ok((None, _)) => return Ok(()),
+            Err(error) => return self.except(intents, error),
+        };
+        for intent in intents {
+            if let Err(error) = self.publish_one(&cache, intent) {
+                self.except(std::slice::from_ref(intent), error)?;
+            }
+        }
+        if intents
+            .iter()
+            .any(|intent| matches!(intent.action, Action::Remove(_)))
+        {
+            dir.remove_empty_child(DIRECTORY)?;
+        }
+        self.changed.insert(dir.stat()?.st_dev, dir);
+        Ok(())
+    }
+
+    fn publish_one(&self, cache: &Dir, intent: &Intent) -> Result<(), disk::Error> {
+        match &intent.action {
+            Action::Remove(remnant) => drop(cache.remove_file(remnant.name())?),
+            Action::Compile(compile) => self.place(cache, intent, &compile.target)?,
+        }
+        Ok(())
+    }
+
+    /// Renames a staged file to its target.
+    fn place(&self, cache: &Dir, intent: &Intent, target: &Target) -> Result<(), disk::Error> {
+        let Some(place) = intent.staged_in.and_then(|number| self.staging.place(number)) else {
+            return Ok(());
+        };
+        let staged = intent.id.0.to_string();
+        match place.rename(&staged, cache, target.name())? {
+            Renamed::Gone if place.has_file(&staged) => Err(cache.gone()),
+            Renamed::Moved | Renamed::Gone => Ok(()),
+            Renamed::OtherFilesystem => {
+                // The trial said they were on one; quota projects are such a case. The copy gets the name of an
+                // interrupted writer's file, so that whatever happens it is found and removed.
+                let mut name = target.name().to_owned();
+                name.push(format!(".{}", intent.id.0));
+                cache.remove_file(&name)?;
+                cache.copy_file(place, &staged, &name)?;
+                let _durable = disk::sync([cache])?;
+                cache.rename(&name, cache, target.name())?;
+                place.remove_file(&staged)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A place that is gone or barred is the outcome of its intents; a failure of the medium is everybody's.
+    fn except(&mut self, intents: &[Intent], error: disk::Error) -> Result<()> {
+        if error.is_medium() {
+            return Err(error.into());
+        }
+        for intent in intents {
+            let outcome = match &intent.action {
+                Action::Compile(_) if error.is_missing() => Outcome::Vanished,
+                Action::Compile(Compile { seen, .. }) => unreadable(seen, &error.to_string()),
+                Action::Remove(_) if error.is_missing() => Outcome::Removed,
+                Action::Remove(_) => unreadable(&Identity::default(), &error.to_string()),
+            };
+            self.exceptions.push((intent.id, outcome));
+        }
+        Ok(())
+    }
+}
+
+/// Opens the `__pycache__` of a directory; it is made with the directory's permissions if something is to be
+/// placed there.
+fn open_cache(dir: &Dir, places_any: bool) -> Result<Option<Dir>, disk::Error> {
+    match dir.open_child(DIRECTORY) {
+        Err(error) if error.is_missing() && places_any => {
+            let mode = dir.stat()?.st_mode & 0o1777;
+            dir.create_child(DIRECTORY, mode).map(Some)
+        }
+        Err(error) if error.is_missing() => Ok(None),
+        cache => cache.map(Some),
+    }
+}

@@ -1,0 +1,82 @@
+//! Recover: finish what was decided, drop what was not, remove what is left over.
+//!
+//! Owns the answer to every state a run can have been stopped in:
+//!
+//! | state | on disk | what is done |
+//! |---|---|---|
+//! | recording | perhaps staged files | they are removed; the intents are still pending |
+//! | staged | staged files, durable | rolled back: they are removed, the intents are pending again |
+//! | staged, held | the same | nothing: `pyc-txn stage` meant it so |
+//! | committing | some files staged, some in place | published and settled |
+//! | committed, rolled-back | perhaps staged files | they are removed |
+
+use anyhow::Result;
+
+use super::intent::TxnId;
+use super::lock::Writer;
+use super::observer::Observer;
+use super::publish::Committing;
+use super::staging;
+use super::state::State;
+use crate::interrupt::Interrupt;
+use crate::root::Root;
+
+/// What was left, and what became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// It was decided, and is finished.
+    Finished(TxnId),
+    /// It was not decided, and is rolled back.
+    RolledBack(TxnId),
+    /// Its staging directory was left.
+    Swept(TxnId),
+}
+
+/// Recovers everything.
+///
+/// # Errors
+/// A failure of the medium; the next run goes on where this one stopped.
+pub fn recover(
+    writer: &mut Writer<'_>,
+    root: &Root,
+    interrupt: &Interrupt,
+    observer: &dyn Observer,
+) -> Result<Vec<Recovered>> {
+    let mut recovered = Vec::new();
+    for (txn, state, held) in writer.journal.unfinished()? {
+        match state {
+            State::Committing => {
+                Committing::found(txn)
+                    .publish(writer, root, interrupt, observer)?
+                    .settle(writer, observer)?;
+                recovered.push(Recovered::Finished(txn));
+            }
+            State::Staged if !held => {
+                roll_back(writer, txn, "it was interrupted before it was decided")?;
+                recovered.push(Recovered::RolledBack(txn));
+            }
+            _ => {}
+        }
+    }
+    for txn in staging::found(&writer.state, &writer.journal)? {
+        let is_held = writer.journal.state(txn)? == Some(State::Staged);
+        if !is_held {
+            staging::remove(writer, txn)?;
+            recovered.push(Recovered::Swept(txn));
+        }
+    }
+    Ok(recovered)
+}
+
+/// Rolls back a transaction that is not decided: its intents are pending again, its staged files go. Of any
+/// other transaction this leaves everything as it is. Says in which state it is now.
+///
+/// # Errors
+/// The journal or the staging directory cannot be written; [`recover`] does it then.
+pub fn roll_back(writer: &mut Writer<'_>, txn: TxnId, reason: &str) -> Result<Option<State>> {
+    if let Some(State::Recording | State::Staged) = writer.journal.state(txn)? {
+        writer.journal.abandon(txn, reason)?;
+        staging::remove(writer, txn)?;
+    }
+    Ok(writer.journal.state(txn)?)
+}

@@ -1,0 +1,93 @@
+//! Reading a source: its bytes together with the identity they belong to.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::intent::{Failure, Fault, Outcome};
+use crate::disk::{self, Identity};
+use crate::root::Root;
+
+/// How often a source that changes while it is read is read again.
+const PATIENCE: usize = 3;
+
+/// The largest source, in bytes: marshal's lengths have 31 bits.
+const LARGEST: u64 = i32::MAX as u64;
+
+/// A source as it was read.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) bytes: Vec<u8>,
+    pub(super) identity: Identity,
+    /// Permission bits.
+    pub(super) mode: u32,
+    /// Its owner.
+    pub(super) uid: u32,
+}
+
+/// Reads the source at `path` (without the root's prefix). A source that is gone, or that cannot be read, is the
+/// outcome of its intent.
+///
+/// # Errors
+/// This process has run out of memory or files: that says nothing about the source.
+pub(super) fn read(root: &Root, path: &Path, seen: &Identity) -> io::Result<Result<Source, Outcome>> {
+    match try_read(root, path) {
+        Ok(Some(source)) => Ok(Ok(source)),
+        Ok(None) => Ok(Err(unreadable(seen, "it changes while it is read"))),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Err(Outcome::Vanished)),
+            _ if is_ours(&error) => Err(error),
+            _ => Ok(Err(unreadable(seen, &disk::cause(&error)))),
+        },
+    }
+}
+
+/// The outcome of a source that cannot be used.
+pub(super) fn unreadable(seen: &Identity, why: &str) -> Outcome {
+    Outcome::Failed(Failure {
+        fault: Fault::Unreadable,
+        message: why.to_owned(),
+        source: *seen,
+    })
+}
+
+/// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+    )
+}
+
+fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
+    let mut file = root.open(path)?;
+    for _ in 0..PATIENCE {
+        let before = file.metadata()?;
+        if !before.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let identity = Identity::of_metadata(&before);
+        let bytes = read_all(&mut file, identity.size)?;
+        if Identity::of_metadata(&file.metadata()?) == identity && bytes.len() as u64 == identity.size {
+            use std::os::unix::fs::MetadataExt;
+            return Ok(Some(Source {
+                bytes,
+                identity,
+                mode: before.mode() & 0o7777,
+                uid: before.uid(),
+            }));
+        }
+        io::Seek::rewind(&mut file)?;
+    }
+    Ok(None)
+}
+
+fn read_all(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
+    if size > LARGEST {
+        return Err(io::Error::other("it is larger than 2 GiB"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(size + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,6 @@
+//! What the program does, seen from outside, in worlds that these tests make.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commit;
