@@ -1,4 +1,10 @@
 //! Stopped anywhere: every numbered step of a run is made to abort the process, or to fail.
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test makes and breaks its own world"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
