@@ -164,9 +164,7 @@ impl World {
                  FROM transactions t ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
-            Ok(rows
-                .map(|row| Ok(row?.unwrap_or_default() + "\n"))
-                .collect::<rusqlite::Result<_>>()?)
+            rows.map(|row| Ok(row?.unwrap_or_default() + "\n")).collect()
         };
         rows().unwrap_or_else(|error| format!("{error}\n"))
     }
