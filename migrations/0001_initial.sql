@@ -128,7 +128,6 @@ CREATE TABLE staging (
 CREATE TABLE ledger (
     directory   INTEGER NOT NULL REFERENCES directories (id),
     target      BLOB NOT NULL,
-    source      BLOB NOT NULL,
     owner       TEXT,
     txn         INTEGER NOT NULL,
     interpreter INTEGER NOT NULL REFERENCES interpreters (id),

@@ -43,15 +43,7 @@ pub fn default_state_dir(root: &Root) -> PathBuf {
     if rustix::process::geteuid().is_root() || !root.is_host() {
         return root.on_disk(SYSTEM_STATE.as_ref());
     }
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let home = || {
-        absolute("HOME")
-            .unwrap_or_else(|| PathBuf::from("/"))
-            .join(".local/state")
-    };
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").unwrap_or_else(|| PathBuf::from("/")).join(".local/state");
     absolute("XDG_STATE_HOME").unwrap_or_else(home).join("pyc-txn")
 }

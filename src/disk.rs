@@ -29,10 +29,8 @@ use rustix::io::Errno;
 
 type Result<T> = std::result::Result<T, Error>;
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY
-    .union(OFlags::RDONLY)
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NOFOLLOW);
+const DIRECTORY: OFlags =
+    OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// An open directory, and the path it was opened by, for messages.
 #[derive(Debug)]
@@ -70,10 +68,7 @@ impl Dir {
             opened => opened,
         };
         match opened {
-            Ok(fd) => Ok(Self {
-                fd,
-                path: path.to_owned(),
-            }),
+            Ok(fd) => Ok(Self { fd, path: path.to_owned() }),
             Err(errno) => Err(Error::new("open", path, errno)),
         }
     }
@@ -144,14 +139,8 @@ impl Dir {
     pub fn rename(&self, name: impl AsRef<OsStr>, to: &Self, to_name: impl AsRef<OsStr>) -> Result<Renamed> {
         let (from, onto) = (self.path.join(name.as_ref()), to.path.join(to_name.as_ref()));
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        let renamed = fault::step("rename", &onto).and_then(|()| {
-            Ok(rustix::fs::renameat(
-                &self.fd,
-                name.as_ref(),
-                &to.fd,
-                to_name.as_ref(),
-            )?)
-        });
+        let renamed = fault::step("rename", &onto)
+            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, name.as_ref(), &to.fd, to_name.as_ref())?));
         match renamed.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
             Ok(()) => Ok(Renamed::Moved),
             Err((Some(Errno::NOENT), _)) => Ok(Renamed::Gone),
@@ -228,14 +217,8 @@ impl Dir {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 (&path, Err(Errno::NOTDIR))
             }
-            Ok(_) => (
-                &path,
-                rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS),
-            ),
-            Err(Errno::NOENT) => (
-                &self.path,
-                rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS),
-            ),
+            Ok(_) => (&path, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS)),
+            Err(Errno::NOENT) => (&self.path, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
             Err(errno) => (&path, Err(errno)),
         };
         answer.map_err(|errno| Error::new("write to", path, errno))
@@ -253,10 +236,7 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&from.fd, name.as_ref(), flags, Mode::empty())
             .map_err(|errno| failed(errno.into()))?;
-        let mode = rustix::fs::fstat(&fd)
-            .map_err(|errno| failed(errno.into()))?
-            .st_mode
-            & 0o7777;
+        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
         let mut bytes = Vec::new();
         File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
         self.create_file(to_name, mode, &[&bytes]).map(drop)
@@ -312,11 +292,7 @@ impl Dir {
 }
 
 fn no_unless_medium(error: Error) -> Result<bool> {
-    if error.is_medium() && !error.is_read_only() {
-        Err(error)
-    } else {
-        Ok(false)
-    }
+    if error.is_medium() && !error.is_read_only() { Err(error) } else { Ok(false) }
 }
 
 /// Makes everything written so far to the filesystems of `dirs` durable: one `syncfs(2)` each.
@@ -344,11 +320,7 @@ pub fn create_state_dir(path: &Path) -> Result<Dir> {
             continue;
         }
         // Whoever can open a SQLite file for reading can also keep others from writing it.
-        let mode = if ancestor == path {
-            Mode::RWXU
-        } else {
-            Mode::from_raw_mode(0o755)
-        };
+        let mode = if ancestor == path { Mode::RWXU } else { Mode::from_raw_mode(0o755) };
         fault::step("create directory", ancestor).map_err(|cause| Error::new("create", ancestor, cause))?;
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         match rustix::fs::mkdirat(CWD, ancestor, mode) {
@@ -356,9 +328,7 @@ pub fn create_state_dir(path: &Path) -> Result<Dir> {
             Err(errno) => return Err(Error::new("create", ancestor, errno)),
         }
     }
-    let resolved = path
-        .canonicalize()
-        .map_err(|cause| Error::new("open", path, cause))?;
+    let resolved = path.canonicalize().map_err(|cause| Error::new("open", path, cause))?;
     Dir::open(&resolved)
 }
 
@@ -369,13 +339,7 @@ pub fn create_state_dir(path: &Path) -> Result<Dir> {
 pub fn open_lock_file(path: &Path) -> Result<File> {
     fault::step("open lock", path)
         .and_then(|()| {
-            File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o644)
-                .open(path)
+            File::options().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
         })
         .map_err(|cause| Error::new("open", path, cause))
 }

@@ -35,12 +35,7 @@ impl Interrupt {
             signal_hook::flag::register(signal, Arc::clone(&signalled))?;
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }
-        Ok(Self {
-            wake,
-            woken: woken.into(),
-            signalled,
-            first_seen: OnceLock::new(),
-        })
+        Ok(Self { wake, woken: woken.into(), signalled, first_seen: OnceLock::new() })
     }
 
     /// Whether a signal asked this run to end.

@@ -53,11 +53,7 @@ impl Root {
     /// The current directory is gone; a symlink leads out of the root.
     pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         let absolute = std::path::absolute(path)?;
-        let on_disk = if absolute.starts_with(&self.0) {
-            absolute
-        } else {
-            self.on_disk(&absolute)
-        };
+        let on_disk = if absolute.starts_with(&self.0) { absolute } else { self.on_disk(&absolute) };
         let resolved = resolve(&on_disk)?;
         let outside = || io::Error::other("it leads out of the root");
         let inside = resolved.strip_prefix(&self.0).map_err(|_| outside())?;
@@ -71,12 +67,7 @@ impl Root {
     pub fn open(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         if self.is_host() {
-            return Ok(File::from(rustix::fs::openat(
-                rustix::fs::CWD,
-                path,
-                flags,
-                Mode::empty(),
-            )?));
+            return Ok(File::from(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?));
         }
         let root = rustix::fs::openat(
             rustix::fs::CWD,
@@ -110,10 +101,7 @@ impl Root {
 
 /// Whether the error says that nothing stands at a path.
 fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn resolve(path: &Path) -> io::Result<PathBuf> {
@@ -142,9 +130,6 @@ mod tests {
     #[test]
     fn a_part_that_does_not_exist_is_left_as_it_is() {
         let root = Root::new(Path::new("/")).unwrap();
-        assert_eq!(
-            root.locate(Path::new("/usr/./no/such.py")).unwrap(),
-            Path::new("/usr/no/such.py")
-        );
+        assert_eq!(root.locate(Path::new("/usr/./no/such.py")).unwrap(), Path::new("/usr/no/such.py"));
     }
 }

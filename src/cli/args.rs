@@ -143,11 +143,7 @@ impl Compiling {
         let mut levels = self.levels.clone();
         levels.sort_unstable();
         levels.dedup();
-        if levels.is_empty() {
-            vec![Level::default()]
-        } else {
-            levels
-        }
+        if levels.is_empty() { vec![Level::default()] } else { levels }
     }
 }
 
@@ -165,10 +161,7 @@ impl General {
         Ok(Config {
             root,
             state_dir,
-            jobs: running
-                .and_then(|running| running.jobs)
-                .unwrap_or(processors)
-                .get(),
+            jobs: running.and_then(|running| running.jobs).unwrap_or(processors).get(),
             limit: (timeout > 0).then(|| Duration::from_secs(timeout)),
             patience: Duration::from_secs(self.wait),
             verbosity: match (self.quiet, self.verbose) {
@@ -183,10 +176,7 @@ impl General {
 impl Command {
     /// Whether it may have to do with a journal that needs a new one in its place.
     pub(super) fn writes(&self) -> bool {
-        !matches!(
-            self,
-            Self::Status { .. } | Self::Log { .. } | Self::Commit { dry_run: true, .. }
-        )
+        !matches!(self, Self::Status { .. } | Self::Log { .. } | Self::Commit { dry_run: true, .. })
     }
 
     /// The part of it that says how to run.

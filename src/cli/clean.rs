@@ -45,11 +45,7 @@ pub(super) fn clean(
         }
         let counts = writer.journal.counts(txn)?;
         run.reporter.summary(&counts, 0, 0);
-        Ok(if counts.failed > 0 {
-            Status::SomeFailed
-        } else {
-            status
-        })
+        Ok(if counts.failed > 0 { Status::SomeFailed } else { status })
     })
 }
 
@@ -72,18 +68,10 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(V
             only.is_none_or(|only| remnant.source() == *only)
                 && (tags.is_empty() || tags.iter().any(|tag| tag.as_bytes() == remnant.tag()))
         };
-        let remnants = listing
-            .cached
-            .iter()
-            .filter_map(|name| Remnant::parse(name))
-            .filter(is_meant);
+        let remnants = listing.cached.iter().filter_map(|name| Remnant::parse(name)).filter(is_meant);
         let actions: Vec<Action> = remnants.map(Action::Remove).collect();
         if !actions.is_empty() {
-            groups.push(Group {
-                directory: listing.directory.clone(),
-                owner: None,
-                actions,
-            });
+            groups.push(Group { directory: listing.directory.clone(), owner: None, actions });
         }
     };
     for top in &selected.request.trees {
@@ -116,12 +104,6 @@ fn show(run: &Run<'_>, groups: &[Group]) {
 }
 
 fn complain(run: &Run<'_>, problems: &[String]) -> Status {
-    problems
-        .iter()
-        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
-    if problems.is_empty() {
-        Status::Done
-    } else {
-        Status::SomeFailed
-    }
+    problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    if problems.is_empty() { Status::Done } else { Status::SomeFailed }
 }

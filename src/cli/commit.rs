@@ -25,8 +25,7 @@ pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling
         if !plan.is_empty() {
             writer.journal.record(&plan.groups)?;
         }
-        run.reporter
-            .detail(&format!("plan and record {:.3} s", began.elapsed().as_secs_f64()));
+        run.reporter.detail(&format!("plan and record {:.3} s", began.elapsed().as_secs_f64()));
         let mut committed = Vec::new();
         for (txn, state, _) in writer.journal.unfinished()? {
             if state == State::Staged {
@@ -47,12 +46,10 @@ pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling
 /// Decides, publishes and settles what is staged.
 fn finish(run: &Run<'_>, writer: &mut Writer<'_>, staged: Staged) -> Result<TxnId> {
     let txn = staged.id();
-    let finished = staged
-        .decide(writer, &run.setting())
-        .and_then(|committing: Committing| {
-            let published = committing.publish(writer, &run.config.root, run.interrupt, run.reporter)?;
-            published.settle(writer, run.reporter)
-        });
+    let finished = staged.decide(writer, &run.setting()).and_then(|committing: Committing| {
+        let published = committing.publish(writer, &run.config.root, run.interrupt, run.reporter)?;
+        published.settle(writer, run.reporter)
+    });
     finished.map_err(|error| run.incomplete(writer, txn, &error))
 }
 
@@ -64,20 +61,10 @@ pub(super) fn record(run: &Run<'_>, selection: &Selection, compiling: &Compiling
         run.reporter.result("pyc-txn: nothing to record");
     } else {
         let txn = journal.record(&plan.groups)?;
-        run.reporter.result(&format!(
-            "pyc-txn: recorded {} for transaction {}",
-            plan.len(),
-            txn.0
-        ));
+        run.reporter.result(&format!("pyc-txn: recorded {} for transaction {}", plan.len(), txn.0));
     }
-    plan.problems
-        .iter()
-        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
-    Ok(if plan.problems.is_empty() {
-        Status::Done
-    } else {
-        Status::SomeFailed
-    })
+    plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    Ok(if plan.problems.is_empty() { Status::Done } else { Status::SomeFailed })
 }
 
 /// Compiles what is pending and holds it for a later commit.
@@ -91,10 +78,8 @@ pub(super) fn stage(run: &Run<'_>) -> Result<Status> {
         if let Err(error) = recording.stage(writer, &run.setting(), true) {
             return Err(run.incomplete(writer, txn, &error));
         }
-        run.reporter.result(&format!(
-            "pyc-txn: transaction {} is staged; 'pyc-txn commit' publishes it",
-            txn.0
-        ));
+        run.reporter
+            .result(&format!("pyc-txn: transaction {} is staged; 'pyc-txn commit' publishes it", txn.0));
         report(run, &writer.journal, &[txn], &Plan::default())
     })
 }
@@ -105,16 +90,12 @@ pub(super) fn recover(run: &Run<'_>) -> Result<Status> {
         writer.journal.check()?;
         let open: Vec<_> = writer.journal.unfinished()?;
         match open.as_slice() {
-            [] => run
-                .reporter
-                .result("pyc-txn: nothing is left over, nothing is pending"),
+            [] => run.reporter.result("pyc-txn: nothing is left over, nothing is pending"),
             open => {
                 for (txn, state, _) in open {
                     let pending = writer.journal.counts(*txn)?.pending;
-                    run.reporter.result(&format!(
-                        "pyc-txn: transaction {} is {state}, {pending} pending",
-                        txn.0
-                    ));
+                    run.reporter
+                        .result(&format!("pyc-txn: transaction {} is {state}, {pending} pending", txn.0));
                 }
             }
         }
@@ -132,10 +113,7 @@ pub(super) fn rollback(run: &Run<'_>) -> Result<Status> {
         for (txn, ..) in open {
             let count = writer.journal.forget(txn, "dropped by pyc-txn rollback")?;
             crate::txn::staging::remove(writer, txn)?;
-            run.reporter.result(&format!(
-                "pyc-txn: transaction {} is dropped with {count} intents",
-                txn.0
-            ));
+            run.reporter.result(&format!("pyc-txn: transaction {} is dropped with {count} intents", txn.0));
         }
         Ok(Status::Done)
     })
@@ -147,30 +125,18 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let journal = run.journal_to_read()?;
     let mut compilers = Vec::new();
     for path in selection::executables(root, &compiling.python)? {
-        compilers.push(compilers::resolve_quietly(
-            journal.as_ref(),
-            &path,
-            run.interrupt,
-        )?);
+        compilers.push(compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?);
     }
-    let mut known = journal
-        .as_ref()
-        .map(compilers::known)
-        .transpose()?
-        .unwrap_or_default();
+    let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
     let plan = make_plan(run, journal.as_ref(), &known, &compilers, selection, compiling)?;
     for group in &plan.groups {
         for action in &group.actions {
             let (word, name) = match action {
                 Action::Compile(compile) => ("compile", group.directory.join(&compile.source)),
-                Action::Remove(remnant) => (
-                    "remove",
-                    group
-                        .directory
-                        .join(crate::python::pycache::DIRECTORY)
-                        .join(remnant.name()),
-                ),
+                Action::Remove(remnant) => {
+                    ("remove", group.directory.join(crate::python::pycache::DIRECTORY).join(remnant.name()))
+                }
             };
             run.reporter.result(&format!("{word} {}", Escaped(&name)));
         }
@@ -236,16 +202,8 @@ fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Resu
 
 /// Prints what the plan could not take in.
 fn complain(run: &Run<'_>, plan: &Plan, some_failed: bool) -> Status {
-    plan.refused
-        .iter()
-        .for_each(|refused| run.reporter.failure(refused));
-    plan.problems
-        .iter()
-        .for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    plan.refused.iter().for_each(|refused| run.reporter.failure(refused));
+    plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     let all_well = !some_failed && plan.refused.is_empty() && plan.problems.is_empty();
-    if all_well {
-        Status::Done
-    } else {
-        Status::SomeFailed
-    }
+    if all_well { Status::Done } else { Status::SomeFailed }
 }

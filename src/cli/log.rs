@@ -30,9 +30,7 @@ pub(super) fn all(run: &Run<'_>, json: bool) -> Result<Status> {
     if json {
         result(&serde_json::to_string_pretty(&transactions)?);
     } else {
-        transactions
-            .iter()
-            .for_each(|transaction| result(&line(transaction)));
+        transactions.iter().for_each(|transaction| result(&line(transaction)));
     }
     Ok(Status::Done)
 }
@@ -44,9 +42,7 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
         Some(journal) => journal.transaction(TxnId(id))?.map(|found| (journal, found)),
         None => None,
     };
-    let Some((journal, transaction)) = found else {
-        bail!("there is no transaction {id}")
-    };
+    let Some((journal, transaction)) = found else { bail!("there is no transaction {id}") };
     let intents = journal.intent_reports(TxnId(id), false)?;
     if json {
         result(&serde_json::to_string_pretty(&Full { transaction, intents })?);
@@ -57,10 +53,7 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
         let outcome = intent.outcome.as_deref().unwrap_or("pending");
         let what = located(&intent.path, intent.message.as_deref().unwrap_or_default());
         let by = intent.interpreter.as_deref().unwrap_or("-");
-        result(&format!(
-            "  {outcome:<10} {by:<12} {}",
-            what.trim_end_matches(": ").trim_end_matches(':')
-        ));
+        result(&format!("  {outcome:<10} {by:<12} {}", what.trim_end_matches(": ").trim_end_matches(':')));
         for warning in intent.warnings.iter().flat_map(|warnings| warnings.lines()) {
             result(&format!("    line {}", warning.replacen('\t', ": ", 1)));
         }
@@ -70,11 +63,7 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
 
 fn line(transaction: &TransactionReport) -> String {
     let began = SystemTime::UNIX_EPOCH + Duration::from_secs(transaction.began.max(0).cast_unsigned());
-    let message = transaction
-        .message
-        .as_ref()
-        .map(|message| format!("  {message}"))
-        .unwrap_or_default();
+    let message = transaction.message.as_ref().map(|message| format!("  {message}")).unwrap_or_default();
     format!(
         "{:>5}  {}  {:<6}  {:<11}  {}{message}",
         transaction.id,
@@ -96,10 +85,7 @@ fn describe(counts: &Counts) -> String {
         ("vanished", counts.vanished),
         ("failed", counts.failed),
     ];
-    let some: Vec<String> = all
-        .iter()
-        .filter(|(_, n)| *n > 0)
-        .map(|(word, n)| format!("{n} {word}"))
-        .collect();
+    let some: Vec<String> =
+        all.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
     some.join(", ")
 }

@@ -65,10 +65,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
-    Ok((
-        arguments.general.config(arguments.command.running())?,
-        Interrupt::install()?,
-    ))
+    Ok((arguments.general.config(arguments.command.running())?, Interrupt::install()?))
 }
 
 fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Status {
@@ -85,11 +82,7 @@ fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Sta
     reporter.finish();
     result.unwrap_or_else(|error| {
         report::error(&error);
-        if error.is::<Held>() {
-            Status::Locked
-        } else {
-            Status::Incomplete
-        }
+        if error.is::<Held>() { Status::Locked } else { Status::Incomplete }
     })
 }
 
@@ -99,30 +92,17 @@ fn dispatch(
     interrupt: &Interrupt,
     reporter: &Reporter,
 ) -> Result<Status> {
-    let run = session::Run {
-        config,
-        interrupt,
-        reporter,
-    };
+    let run = session::Run { config, interrupt, reporter };
     match command {
-        Command::Commit {
-            selection,
-            compiling,
-            dry_run: true,
-            ..
-        } => commit::dry_run(&run, selection, compiling),
-        Command::Commit {
-            selection, compiling, ..
-        } => commit::commit(&run, selection, compiling),
+        Command::Commit { selection, compiling, dry_run: true, .. } => {
+            commit::dry_run(&run, selection, compiling)
+        }
+        Command::Commit { selection, compiling, .. } => commit::commit(&run, selection, compiling),
         Command::Record { selection, compiling } => commit::record(&run, selection, compiling),
         Command::Stage { .. } => commit::stage(&run),
         Command::Recover => commit::recover(&run),
         Command::Rollback => commit::rollback(&run),
-        Command::Clean {
-            selection,
-            python,
-            dry_run,
-        } => clean::clean(&run, selection, python, *dry_run),
+        Command::Clean { selection, python, dry_run } => clean::clean(&run, selection, python, *dry_run),
         Command::Status { json } => status::status(&run, *json),
         Command::Log { id: Some(id), json } => log::one(&run, *id, *json),
         Command::Log { id: None, json } => log::all(&run, *json),
@@ -130,9 +110,5 @@ fn dispatch(
 }
 
 fn is_damaged(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<JournalError>()
-            .is_some_and(JournalError::is_damaged)
-    })
+    error.chain().any(|cause| cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_damaged))
 }

@@ -49,11 +49,7 @@ pub(super) fn result(line: &str) {
 
 impl Reporter {
     pub(super) fn new(verbosity: Verbosity) -> Self {
-        Self {
-            verbosity,
-            began: Instant::now(),
-            progress: Mutex::default(),
-        }
+        Self { verbosity, began: Instant::now(), progress: Mutex::default() }
     }
 
     /// A line about this run, for whoever asked for more with -v.
@@ -92,22 +88,11 @@ impl Reporter {
             ("removed", counts.removed),
             ("failed", failed),
         ];
-        let parts: Vec<String> = parts
-            .iter()
-            .filter(|(_, n)| *n > 0)
-            .map(|(word, n)| format!("{word} {n}"))
-            .collect();
+        let parts: Vec<String> =
+            parts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{word} {n}")).collect();
         let seconds = self.began.elapsed().as_secs_f64();
-        let what = if parts.is_empty() {
-            "nothing to do".to_owned()
-        } else {
-            parts.join(", ")
-        };
-        let right = if current > 0 {
-            format!(" ({current} up to date)")
-        } else {
-            String::new()
-        };
+        let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+        let right = if current > 0 { format!(" ({current} up to date)") } else { String::new() };
         self.result(&format!("pyc-txn: {what}{right} in {seconds:.2} s"));
     }
 

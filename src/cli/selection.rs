@@ -1,11 +1,13 @@
 //! From words to a request: PATHs, packages, interpreters.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
 use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
+use crate::python::pycache::Remnant;
 use crate::root::Root;
 use crate::txn::journal::Journal;
 use crate::txn::plan::{Compiler, Plan, Planner, Request, Wishes};
@@ -45,9 +47,8 @@ impl Selected {
     }
 
     fn add_path(&mut self, root: &Root, path: &Path, journal: Option<&Journal>) -> Result<()> {
-        let located = root
-            .locate(path)
-            .map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
+        let located =
+            root.locate(path).map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
         let on_disk = root.on_disk(&located);
         if on_disk.is_dir() {
             self.request.trees.push(located);
@@ -70,11 +71,9 @@ fn is_known(journal: Option<&Journal>, path: &Path) -> Result<bool> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(false);
     };
-    let is_source = journal
-        .published(directory)?
-        .values()
-        .any(|entry| entry.source == name);
-    Ok(is_source || !journal.ledger_directories(path)?.is_empty())
+    let is_published =
+        |target: &OsString| Remnant::parse(target).is_some_and(|target| target.source() == name);
+    Ok(journal.shelf(directory)?.published.keys().any(is_published) || !journal.shelves(path)?.is_empty())
 }
 
 /// The executables that are asked for; by default Debian's supported versions.
@@ -93,15 +92,10 @@ fn executable(root: &Root, name: &str) -> Result<PathBuf> {
     if let Some(path) = version.and_then(|version| pythons::executable(root, version)) {
         return Ok(path);
     }
-    let program = if version.is_some() {
-        format!("python{name}")
-    } else {
-        name.to_owned()
-    };
+    let program = if version.is_some() { format!("python{name}") } else { name.to_owned() };
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|directory| directory.join(&program))
-        .find(|path| path.exists());
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(&program)).find(|path| path.exists());
     found.ok_or_else(|| anyhow!("no interpreter '{name}' is installed"))
 }
 
@@ -114,21 +108,13 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let is_explicit = !compiling.python.is_empty();
     let fitting = |directory: &Path| {
-        let only = if is_explicit {
-            None
-        } else {
-            pythons::version_of(directory)
-        };
+        let only = if is_explicit { None } else { pythons::version_of(directory) };
         let fits =
             |compiler: &&Compiler| only.is_none_or(|only| compiler.interpreter.dialect.version == only);
         compilers.iter().filter(fits).cloned().collect()
     };
     let levels = compiling.levels();
-    let wishes = Wishes {
-        compilers: &fitting,
-        levels: &levels,
-        mode: compiling.invalidation,
-        force: compiling.force,
-    };
+    let wishes =
+        Wishes { compilers: &fitting, levels: &levels, mode: compiling.invalidation, force: compiling.force };
     planner.plan(request, &wishes)
 }

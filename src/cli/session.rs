@@ -89,11 +89,7 @@ impl<'a> Run<'a> {
 
     /// Finishes or rolls back what is left, and says so.
     fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
-        let decided = writer
-            .journal
-            .unfinished()?
-            .into_iter()
-            .find(|left| left.1 == State::Committing);
+        let decided = writer.journal.unfinished()?.into_iter().find(|left| left.1 == State::Committing);
         let recovered = recover::recover(writer, &self.config.root, self.interrupt, self.reporter);
         let recovered = match (recovered, decided) {
             (Err(error), Some((txn, ..))) => return Err(self.incomplete(writer, txn, &error)),
@@ -121,12 +117,7 @@ impl<'a> Run<'a> {
     ) -> anyhow::Error {
         let cause = format!("{error:#}");
         let state = recover::roll_back(writer, txn, &cause).or_else(|_| writer.journal.state(txn));
-        Incomplete {
-            cause,
-            txn,
-            state: state.ok().flatten(),
-        }
-        .into()
+        Incomplete { cause, txn, state: state.ok().flatten() }.into()
     }
 
     /// How this run compiles.
@@ -159,9 +150,6 @@ pub(super) fn set_journal_aside(config: &Config, reporter: &Reporter) -> Result<
         disk::set_aside(rollback.as_ref(), "damaged")?;
     }
     let aside = disk::set_aside(&path, "damaged")?;
-    reporter.note(&format!(
-        "it is kept as {}; a new one is built from what is on disk",
-        Quoted(&aside)
-    ));
+    reporter.note(&format!("it is kept as {}; a new one is built from what is on disk", Quoted(&aside)));
     Ok(())
 }

@@ -71,11 +71,7 @@ fn collect(run: &Run<'_>) -> Result<Report> {
     report.published = journal.published_count()?;
     report.failures = journal.failures()?;
     report.warnings = journal.warnings()?;
-    report.interpreters = journal
-        .interpreters()?
-        .into_iter()
-        .map(|(_, each, _)| describe(&each))
-        .collect();
+    report.interpreters = journal.interpreters()?.into_iter().map(|(_, each, _)| describe(&each)).collect();
     Ok(report)
 }
 
@@ -85,11 +81,7 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
         path: Escaped(&interpreter.path).to_string(),
         version: format!("{major}.{minor}"),
         cache_tag: interpreter.cache_tag.clone(),
-        magic: interpreter
-            .dialect
-            .magic
-            .map(|byte| format!("{byte:02x}"))
-            .concat(),
+        magic: interpreter.dialect.magic.map(|byte| format!("{byte:02x}")).concat(),
         present: interpreter.path.exists(),
     }
 }
@@ -138,42 +130,25 @@ fn tell(report: &Report) {
     }
     if !busy {
         for id in &report.leftovers {
-            say(&format!(
-                "staged files of transaction {id} are left over; 'pyc-txn recover' removes them"
-            ));
+            say(&format!("staged files of transaction {id} are left over; 'pyc-txn recover' removes them"));
         }
     }
     say(&format!("{} targets are published", report.published));
     if !report.failures.is_empty() {
         say(&format!("{} could not be compiled:", report.failures.len()));
         for failure in &report.failures {
-            say(&format!(
-                "  {} [{}]",
-                located(&failure.path, &failure.message),
-                failure.interpreter
-            ));
+            say(&format!("  {} [{}]", located(&failure.path, &failure.message), failure.interpreter));
         }
     }
     if !report.warnings.is_empty() {
-        let count: usize = report
-            .warnings
-            .iter()
-            .map(|each| each.warnings.lines().count())
-            .sum();
+        let count: usize = report.warnings.iter().map(|each| each.warnings.lines().count()).sum();
         say(&format!(
             "{count} warnings in {} sources; 'pyc-txn status --json' has them",
             report.warnings.len()
         ));
     }
     for interpreter in &report.interpreters {
-        let gone = if interpreter.present {
-            ""
-        } else {
-            ", not installed any more"
-        };
-        say(&format!(
-            "interpreter {} ({}{gone})",
-            interpreter.path, interpreter.cache_tag
-        ));
+        let gone = if interpreter.present { "" } else { ", not installed any more" };
+        say(&format!("interpreter {} ({}{gone})", interpreter.path, interpreter.cache_tag));
     }
 }

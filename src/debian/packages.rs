@@ -37,21 +37,13 @@ fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {
     // Multi-Arch: same has the architecture in the name of its list, everything else has not.
     let of_any_architecture = || {
         let prefix = format!("{name}:");
-        let entries = std::fs::read_dir(&info)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.file_name());
-        let mut lists: Vec<OsString> = entries
-            .filter(|list| list.to_str().is_some_and(|list| is_list(list, &prefix)))
-            .collect();
+        let entries = std::fs::read_dir(&info).ok()?.flatten().map(|entry| entry.file_name());
+        let mut lists: Vec<OsString> =
+            entries.filter(|list| list.to_str().is_some_and(|list| is_list(list, &prefix))).collect();
         lists.sort_unstable();
         lists.first().map(|list| info.join(list))
     };
-    let candidates = [
-        Some(plain),
-        Some(info.join(format!("{name}.list"))),
-        of_any_architecture(),
-    ];
+    let candidates = [Some(plain), Some(info.join(format!("{name}.list"))), of_any_architecture()];
     match candidates.into_iter().flatten().find(|path| path.exists()) {
         Some(path) => read(&path),
         None => bail!("package '{package}' is not installed"),
@@ -80,7 +72,5 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn lines(text: &[u8]) -> Vec<PathBuf> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines
-        .map(|line| PathBuf::from(OsString::from_vec(line.to_vec())))
-        .collect()
+    lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec()))).collect()
 }

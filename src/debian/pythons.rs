@@ -14,19 +14,14 @@ pub type Version = (u8, u8);
 /// outside of it.
 #[must_use]
 pub fn supported(root: &Root) -> Vec<PathBuf> {
-    let named = std::env::var("DEBPYTHON3_SUPPORTED")
-        .ok()
-        .or_else(|| default(root, "supported-versions"));
+    let named = std::env::var("DEBPYTHON3_SUPPORTED").ok().or_else(|| default(root, "supported-versions"));
     let mut versions = match named {
         Some(named) => named.split(',').filter_map(version).collect(),
         None => installed(root),
     };
     versions.sort_unstable();
     versions.dedup();
-    versions
-        .into_iter()
-        .filter_map(|version| executable(root, version))
-        .collect()
+    versions.into_iter().filter_map(|version| executable(root, version)).collect()
 }
 
 /// The executable of a version: `/usr/bin/pythonX.Y` of the host or of the root.
@@ -54,26 +49,17 @@ pub fn public_directories(root: &Root) -> Vec<PathBuf> {
     let mut homes = vec![PathBuf::from("/usr/lib/python3")];
     let versioned = names(&root.on_disk(Path::new("/usr/lib")));
     homes.extend(
-        versioned
-            .iter()
-            .filter(|name| is_versioned(name))
-            .map(|name| Path::new("/usr/lib").join(name)),
+        versioned.iter().filter(|name| is_versioned(name)).map(|name| Path::new("/usr/lib").join(name)),
     );
     let both = |home: PathBuf| [home.join("dist-packages"), home.join("site-packages")];
-    homes
-        .into_iter()
-        .flat_map(both)
-        .filter(|path| root.on_disk(path).is_dir())
-        .collect()
+    homes.into_iter().flat_map(both).filter(|path| root.on_disk(path).is_dir()).collect()
 }
 
 /// The only version that a directory's modules are for: `/usr/lib/pythonX.Y` and below, and the same in
 /// `/usr/local`.
 #[must_use]
 pub fn version_of(directory: &Path) -> Option<Version> {
-    let below = ["/usr/lib", "/usr/local/lib"]
-        .iter()
-        .find_map(|lib| directory.strip_prefix(lib).ok())?;
+    let below = ["/usr/lib", "/usr/local/lib"].iter().find_map(|lib| directory.strip_prefix(lib).ok())?;
     let home = below.components().next()?.as_os_str().to_str()?;
     if is_versioned(home) { version(home) } else { None }
 }
@@ -96,11 +82,7 @@ fn is_versioned(name: &str) -> bool {
 
 fn installed(root: &Root) -> Vec<Version> {
     let names = names(&root.on_disk(Path::new("/usr/bin")));
-    names
-        .iter()
-        .filter(|name| is_versioned(name))
-        .filter_map(|name| version(name))
-        .collect()
+    names.iter().filter(|name| is_versioned(name)).filter_map(|name| version(name)).collect()
 }
 
 /// A value of `debian_defaults`, an INI file with one section.
@@ -118,10 +100,8 @@ fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
     };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
 }
@@ -133,19 +113,14 @@ mod tests {
     #[test]
     fn a_versioned_directory_is_for_its_version_only() {
         assert_eq!(version_of(Path::new("/usr/lib/python3.11/json")), Some((3, 11)));
-        assert_eq!(
-            version_of(Path::new("/usr/local/lib/python3.9/dist-packages")),
-            Some((3, 9))
-        );
+        assert_eq!(version_of(Path::new("/usr/local/lib/python3.9/dist-packages")), Some((3, 9)));
         assert_eq!(version_of(Path::new("/usr/lib/python3/dist-packages")), None);
         assert_eq!(version_of(Path::new("/srv/usr/lib/python3.11")), None);
     }
 
     #[test]
     fn public_modules_are_told_from_private_ones() {
-        assert!(is_public(Path::new(
-            "/usr/lib/python3/dist-packages/apt/cache.py"
-        )));
+        assert!(is_public(Path::new("/usr/lib/python3/dist-packages/apt/cache.py")));
         assert!(is_public(Path::new("/usr/lib/python3.11/site-packages/x.py")));
         assert!(!is_public(Path::new("/usr/lib/python3.11/json/decoder.py")));
         assert!(!is_public(Path::new("/usr/share/ansible/x.py")));

@@ -17,17 +17,11 @@ pub struct Error {
 
 impl Error {
     pub(super) fn new(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Self {
-        Self {
-            action: format!("cannot {verb} {}", Quoted(path)),
-            cause: cause.into(),
-        }
+        Self { action: format!("cannot {verb} {}", Quoted(path)), cause: cause.into() }
     }
 
     pub(super) fn rename(from: &Path, onto: &Path, cause: io::Error) -> Self {
-        Self {
-            action: format!("cannot rename {} to {}", Quoted(from), Quoted(onto)),
-            cause,
-        }
+        Self { action: format!("cannot rename {} to {}", Quoted(from), Quoted(onto)), cause }
     }
 
     /// Whether the medium failed (full, read-only, broken, out of a resource) and not this one place: the

@@ -5,6 +5,7 @@
 //!
 //! * `PYC_TXN_FAULT=abort@N` stops the process before step N, without destructors;
 //!   `ENOSPC@N` (or `EIO`, `EROFS`, `EMFILE`, `EXDEV`) makes step N fail; `ENOSPC@N+` that one and all behind it.
+//!   Several, with commas between them, are several faults.
 //! * `PYC_TXN_TRACE=FILE` appends a line a step: its number, its name, its path.
 
 use std::io;
@@ -62,33 +63,26 @@ mod injection {
             "EXDEV" => Effect::Error(18),
             _ => return None,
         };
-        Some(Fault {
-            effect,
-            first: first.parse().ok()?,
-            for_good,
-        })
+        Some(Fault { effect, first: first.parse().ok()?, for_good })
     }
 
-    fn fault() -> Option<&'static Fault> {
-        static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
-        let read = || {
-            let text = std::env::var("PYC_TXN_FAULT").ok()?;
-            Some(parse(&text).unwrap_or_else(|| panic!("PYC_TXN_FAULT={text} is not EFFECT@STEP")))
-        };
-        FAULT.get_or_init(read).as_ref()
+    fn faults() -> &'static [Fault] {
+        static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
+        let read = |text: &str| parse(text).unwrap_or_else(|| panic!("{text} is not EFFECT@STEP"));
+        FAULTS.get_or_init(|| match std::env::var("PYC_TXN_FAULT") {
+            Ok(text) => text.split(',').map(read).collect(),
+            Err(_) => Vec::new(),
+        })
     }
 
     pub(super) fn step(name: &str, path: &Path) -> io::Result<()> {
         let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
         trace(number, name, path);
-        match fault() {
-            Some(fault) if number == fault.first || (fault.for_good && number > fault.first) => {
-                match fault.effect {
-                    Effect::Abort => std::process::abort(),
-                    Effect::Error(errno) => Err(io::Error::from_raw_os_error(errno)),
-                }
-            }
-            _ => Ok(()),
+        let is_due = |fault: &&Fault| number == fault.first || (fault.for_good && number > fault.first);
+        match faults().iter().find(is_due).map(|fault| &fault.effect) {
+            Some(Effect::Abort) => std::process::abort(),
+            Some(Effect::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            None => Ok(()),
         }
     }
 
@@ -98,8 +92,6 @@ mod injection {
         };
         let line = format!("{number} {name} {}\n", path.display());
         let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
-        opened
-            .and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("the trace can be written");
+        opened.and_then(|mut file| file.write_all(line.as_bytes())).expect("the trace can be written");
     }
 }

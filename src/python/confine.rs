@@ -31,11 +31,7 @@ impl Rights {
     /// What to try, the fewest rights first.
     #[must_use]
     pub fn to_try() -> &'static [Self] {
-        if rustix::process::geteuid().is_root() {
-            &[Self::Nobody, Self::Own]
-        } else {
-            &[Self::Own]
-        }
+        if rustix::process::geteuid().is_root() { &[Self::Nobody, Self::Own] } else { &[Self::Own] }
     }
 }
 
@@ -45,22 +41,13 @@ pub fn command(interpreter: &std::path::Path, rights: Rights, script: &str) -> C
     // The link names the running program even after an upgrade has replaced or removed its file.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(PROGRAM);
-    command
-        .arg(rustix::process::getpid().to_string())
-        .arg(interpreter);
+    command.arg(rustix::process::getpid().to_string()).arg(interpreter);
     // -S: no site, no .pth files; -s: no user site; -B: writes no bytecode. Not -I, which would have Python
     // ignore PYTHONHASHSEED: sets in constants would come out in another order each time.
     command.args(["-S", "-s", "-B", "-c", script]);
-    command
-        .env_clear()
-        .env("PYTHONHASHSEED", "0")
-        .env("LC_ALL", "C.UTF-8")
-        .env("PATH", "/usr/bin:/bin");
+    command.env_clear().env("PYTHONHASHSEED", "0").env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin");
     command.current_dir("/").process_group(0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if rights == Rights::Nobody {
         command.uid(NOBODY).gid(NOBODY);
     }
@@ -78,11 +65,7 @@ pub fn become_interpreter(mut arguments: impl Iterator<Item = OsString>) -> Stri
         return format!("cannot confine a worker: {cause}");
     }
     let cause = Command::new(&interpreter).args(arguments).exec();
-    format!(
-        "cannot execute {}: {}",
-        crate::disk::Quoted(interpreter.as_ref()),
-        crate::disk::cause(&cause)
-    )
+    format!("cannot execute {}: {}", crate::disk::Quoted(interpreter.as_ref()), crate::disk::cause(&cause))
 }
 
 fn confine(parent: i32) -> std::io::Result<()> {
@@ -91,10 +74,7 @@ fn confine(parent: i32) -> std::io::Result<()> {
         return Err(std::io::Error::other("pyc-txn has ended"));
     }
     rustix::thread::set_no_new_privs(true)?;
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Fsize, none)?;
     setrlimit(Resource::Core, none)?;
     Ok(())

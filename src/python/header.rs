@@ -59,25 +59,16 @@ impl Dialect {
             words.push(mode.flags().to_le_bytes());
         }
         if mode == Invalidation::Timestamp || !self.has_flags() {
-            words.extend([
-                seconds(identity).to_le_bytes(),
-                low_word(identity.size).to_le_bytes(),
-            ]);
+            words.extend([seconds(identity).to_le_bytes(), low_word(identity.size).to_le_bytes()]);
         } else {
             let hash = self.source_hash(source).to_le_bytes();
-            words.extend([
-                [hash[0], hash[1], hash[2], hash[3]],
-                [hash[4], hash[5], hash[6], hash[7]],
-            ]);
+            words.extend([[hash[0], hash[1], hash[2], hash[3]], [hash[4], hash[5], hash[6], hash[7]]]);
         }
         let mut bytes = [0; 16];
         for (place, word) in bytes.chunks_exact_mut(4).zip(&words) {
             place.copy_from_slice(word);
         }
-        Header {
-            bytes,
-            length: words.len() * 4,
-        }
+        Header { bytes, length: words.len() * 4 }
     }
 
     /// How many bytes stand in front of the code.
@@ -129,37 +120,23 @@ mod tests {
     use super::*;
 
     const SOURCE: &[u8] = b"x = 1\n";
-    const IDENTITY: Identity = Identity {
-        device: 1,
-        inode: 2,
-        size: 6,
-        mtime: 1_700_000_000_999_999_999,
-        ctime: 0,
-    };
+    const IDENTITY: Identity =
+        Identity { device: 1, inode: 2, size: 6, mtime: 1_700_000_000_999_999_999, ctime: 0 };
 
     fn header(version: (u8, u8), magic: [u8; 4], mode: Invalidation) -> Vec<u8> {
-        Dialect { version, magic }
-            .header(mode, &IDENTITY, SOURCE)
-            .as_bytes()
-            .to_vec()
+        Dialect { version, magic }.header(mode, &IDENTITY, SOURCE).as_bytes().to_vec()
     }
 
     #[test]
     fn a_timestamp_header_has_magic_flags_mtime_and_size() {
         let expected = b"\xa7\x0d\x0d\x0a\0\0\0\0\x00\xf1\x53\x65\x06\0\0\0";
-        assert_eq!(
-            header((3, 11), *b"\xa7\x0d\x0d\x0a", Invalidation::Timestamp),
-            expected
-        );
+        assert_eq!(header((3, 11), *b"\xa7\x0d\x0d\x0a", Invalidation::Timestamp), expected);
     }
 
     #[test]
     fn python_3_6_has_no_flags() {
         let expected = b"\x33\x0d\x0d\x0a\x00\xf1\x53\x65\x06\0\0\0";
-        assert_eq!(
-            header((3, 6), *b"\x33\x0d\x0d\x0a", Invalidation::CheckedHash),
-            expected
-        );
+        assert_eq!(header((3, 6), *b"\x33\x0d\x0d\x0a", Invalidation::CheckedHash), expected);
     }
 
     /// The hashes are those of `importlib.util.source_hash(b"x = 1\n")` of Python 3.10 and 3.11.

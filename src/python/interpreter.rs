@@ -54,9 +54,7 @@ impl Interpreter {
                 Err(error) => failures.push(error),
             }
         }
-        let Some(last) = failures.pop() else {
-            bail!("no rights to run an interpreter with")
-        };
+        let Some(last) = failures.pop() else { bail!("no rights to run an interpreter with") };
         Err(last.context(format!("{} cannot be used as an interpreter", Quoted(path))))
     }
 }
@@ -80,9 +78,7 @@ pub fn binary_identity(path: &Path) -> Result<Option<Identity>> {
 fn ask(path: &Path, rights: Rights, interrupt: &Interrupt) -> Result<Interpreter> {
     let deadline = Some(Instant::now() + PATIENCE);
     let mut process = Process::start(path, rights, QUESTION, interrupt)?;
-    let answer = process
-        .receive(ANSWER, deadline)
-        .map_err(|broken| anyhow::anyhow!("{broken}"))?;
+    let answer = process.receive(ANSWER, deadline).map_err(|broken| anyhow::anyhow!("{broken}"))?;
     parse(&answer).map(|(dialect, cache_tag)| Interpreter {
         path: path.to_owned(),
         dialect,
@@ -101,9 +97,7 @@ fn parse(answer: &[u8]) -> Result<(Dialect, String)> {
     if version < (3, 6) {
         bail!("Python {major}.{minor} is older than 3.6");
     }
-    let magic = u32::from_str_radix(magic, 16)
-        .context("it answered garbage")?
-        .to_be_bytes();
+    let magic = u32::from_str_radix(magic, 16).context("it answered garbage")?.to_be_bytes();
     Ok((Dialect { version, magic }, cache_tag.to_owned()))
 }
 
@@ -114,24 +108,13 @@ mod tests {
     #[test]
     fn an_answer_is_read() {
         let (dialect, tag) = parse(b"pyc-txn cpython 3 11 cpython-311 a70d0d0a   ").unwrap();
-        assert_eq!(
-            dialect,
-            Dialect {
-                version: (3, 11),
-                magic: *b"\xa7\x0d\x0d\x0a"
-            }
-        );
+        assert_eq!(dialect, Dialect { version: (3, 11), magic: *b"\xa7\x0d\x0d\x0a" });
         assert_eq!(tag, "cpython-311");
     }
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for answer in [
-            &b"hello"[..],
-            b"\xff\xfe",
-            b"pyc-txn cpython 2 7 None 03f30d0a",
-            b"",
-        ] {
+        for answer in [&b"hello"[..], b"\xff\xfe", b"pyc-txn cpython 2 7 None 03f30d0a", b""] {
             assert!(parse(answer).is_err(), "{answer:?}");
         }
     }

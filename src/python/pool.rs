@@ -83,10 +83,7 @@ impl Pool<'_> {
                 scope.spawn(|| {
                     if let Err(error) = self.drive(ends, &stopped) {
                         // The others are then interrupted because of the first; theirs is no news.
-                        first_error
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .get_or_insert(error);
+                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                         stopped.store(true, Ordering::SeqCst);
                         self.interrupt.wake();
                     }
@@ -103,11 +100,7 @@ impl Pool<'_> {
     fn drive<E: Ends>(&self, ends: &E, stopped: &AtomicBool) -> Result<()> {
         let mut workers: Vec<Option<Worker<'_>>> = self.interpreters.iter().map(|_| None).collect();
         let next = || {
-            if stopped.load(Ordering::SeqCst) {
-                Ok(None)
-            } else {
-                ends.next()
-            }
+            if stopped.load(Ordering::SeqCst) { Ok(None) } else { ends.next() }
         };
         let mut current = next()?;
         if let Some(job) = &mut current {
@@ -140,9 +133,7 @@ impl Pool<'_> {
 
     fn receive(&self, workers: &mut [Option<Worker<'_>>], interpreter: usize) -> Result<Outcome> {
         let place = &mut workers[interpreter];
-        let Some(worker) = place else {
-            unreachable!("a job was sent to it")
-        };
+        let Some(worker) = place else { unreachable!("a job was sent to it") };
         let outcome = worker.receive();
         match outcome {
             Outcome::Lost(Broken::Interrupted) => Err(Interrupted.into()),
@@ -156,10 +147,6 @@ impl Pool<'_> {
 
     fn start(&self, interpreter: usize) -> Result<Worker<'_>> {
         let started = Worker::start(&self.interpreters[interpreter], self.limit, self.interrupt);
-        if self.interrupt.signalled() {
-            Err(Interrupted.into())
-        } else {
-            started
-        }
+        if self.interrupt.signalled() { Err(Interrupted.into()) } else { started }
     }
 }

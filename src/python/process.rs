@@ -76,14 +76,7 @@ impl<'i> Process<'i> {
             // Refused above /proc/sys/fs/pipe-max-size and above the user's share: then it is slower.
             let _ = rustix::pipe::fcntl_setpipe_size(fd, PIPE_SIZE);
         }
-        Ok(Self {
-            child,
-            stdin: Some(stdin),
-            stdout,
-            stderr,
-            complaints: Vec::new(),
-            interrupt,
-        })
+        Ok(Self { child, stdin: Some(stdin), stdout, stderr, complaints: Vec::new(), interrupt })
     }
 
     /// Writes all of `bytes` to its stdin.
@@ -142,16 +135,9 @@ impl<'i> Process<'i> {
 
     fn wait_quietly(&self, events: PollFlags, deadline: Deadline) -> Result<(), Broken> {
         let interrupt = self.interrupt.fd();
-        let mut fds = [
-            self.data_fd(events),
-            PollFd::from_borrowed_fd(interrupt, PollFlags::IN),
-        ];
+        let mut fds = [self.data_fd(events), PollFd::from_borrowed_fd(interrupt, PollFlags::IN)];
         poll_until(&mut fds, deadline)?;
-        if fds[1].revents().is_empty() {
-            Ok(())
-        } else {
-            Err(Broken::Interrupted)
-        }
+        if fds[1].revents().is_empty() { Ok(()) } else { Err(Broken::Interrupted) }
     }
 
     fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<(bool, bool, bool), Broken> {
@@ -198,10 +184,7 @@ impl<'i> Process<'i> {
         };
         while let Ok(true) = self.more_complaints() {}
         match status {
-            Ok(status) => Broken::Ended(
-                status,
-                String::from_utf8_lossy(&self.complaints).trim().to_owned(),
-            ),
+            Ok(status) => Broken::Ended(status, String::from_utf8_lossy(&self.complaints).trim().to_owned()),
             Err(cause) => Broken::Io(cause),
         }
     }

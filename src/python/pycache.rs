@@ -60,11 +60,7 @@ impl Target {
             name.extend_from_slice(format!(".opt-{level}").as_bytes());
         }
         name.extend_from_slice(b".pyc");
-        if name.len() > LONGEST_NAME {
-            Err(NameTooLong)
-        } else {
-            Ok(Self(OsString::from_vec(name)))
-        }
+        if name.len() > LONGEST_NAME { Err(NameTooLong) } else { Ok(Self(OsString::from_vec(name))) }
     }
 
     /// The file name.
@@ -106,10 +102,7 @@ impl Remnant {
             None => (interrupted(text)?, true),
         };
         let base = without_level(base);
-        let dot = base
-            .iter()
-            .rposition(|&byte| byte == b'.')
-            .filter(|&dot| dot > 0)?;
+        let dot = base.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
         is_cache_tag(&base[dot + 1..]).then(|| Self {
             name: name.to_owned(),
             stem: dot,
@@ -150,11 +143,7 @@ fn interrupted(text: &[u8]) -> Option<&[u8]> {
     let dot = text.iter().rposition(|&byte| byte == b'.')?;
     let digits = &text[dot + 1..];
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    if all_digits {
-        text[..dot].strip_suffix(b".pyc")
-    } else {
-        None
-    }
+    if all_digits { text[..dot].strip_suffix(b".pyc") } else { None }
 }
 
 /// `BASE` of `BASE.opt-LEVEL`, or all of it. PEP 488 allows any alphanumeric level.
@@ -175,12 +164,8 @@ fn is_cache_tag(tag: &[u8]) -> bool {
     let rest = &tag[letters..];
     letters > 0
         && rest.iter().any(u8::is_ascii_digit)
-        && rest
-            .iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !rest
-            .windows(2)
-            .any(|pair| pair[0] == b'-' && pair[1].is_ascii_alphabetic())
+        && rest.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !rest.windows(2).any(|pair| pair[0] == b'-' && pair[1].is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -210,10 +195,7 @@ mod tests {
     fn a_target_longer_than_a_name_can_be_is_refused() {
         let source = format!("{}.py", "x".repeat(255 - ".cpython-311.pyc".len()));
         assert!(Target::of(OsStr::new(&source), "cpython-311", Level(0)).is_ok());
-        assert_eq!(
-            Target::of(OsStr::new(&source), "cpython-311", Level(1)),
-            Err(NameTooLong)
-        );
+        assert_eq!(Target::of(OsStr::new(&source), "cpython-311", Level(1)), Err(NameTooLong));
     }
 
     #[test]
@@ -224,10 +206,7 @@ mod tests {
         assert_eq!(source_of("foo.cpython-313t.pyc").unwrap(), "foo.py");
         let leftover = Remnant::parse(OsStr::new("a.cpython-311.opt-1.pyc.140221")).unwrap();
         assert!(leftover.is_leftover());
-        assert_eq!(
-            (leftover.source(), leftover.tag()),
-            ("a.py".into(), &b"cpython-311"[..])
-        );
+        assert_eq!((leftover.source(), leftover.tag()), ("a.py".into(), &b"cpython-311"[..]));
     }
 
     #[test]

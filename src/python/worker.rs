@@ -92,35 +92,21 @@ impl<'i> Worker<'i> {
         let mut process = Process::start(&interpreter.path, interpreter.rights, SCRIPT, interrupt)
             .map_err(|cause| failed(crate::disk::cause(&cause)))?;
         let greeting = process.receive(HELLO.len() + 4, Some(Instant::now() + START));
-        match greeting
-            .map_err(|broken| failed(broken.to_string()))?
-            .strip_prefix(HELLO)
-        {
+        match greeting.map_err(|broken| failed(broken.to_string()))?.strip_prefix(HELLO) {
             Some(magic) if magic == interpreter.dialect.magic => {}
             Some(_) => {
-                return Err(failed(
-                    "its magic number is another one than it said before".into(),
-                ));
+                return Err(failed("its magic number is another one than it said before".into()));
             }
             None => return Err(failed("it does not greet as a worker does".into())),
         }
-        Ok(Self {
-            process,
-            format,
-            limit,
-            sent: None,
-        })
+        Ok(Self { process, format, limit, sent: None })
     }
 
     /// Sends a request. Whether that worked is said by [`Worker::receive`].
     pub(super) fn send(&mut self, request: &Request) {
         let deadline = self.limit.map(|limit| Instant::now() + limit);
         let result = self.try_send(request, deadline);
-        self.sent = Some(Sent {
-            filename: request.filename.clone(),
-            deadline,
-            result,
-        });
+        self.sent = Some(Sent { filename: request.filename.clone(), deadline, result });
     }
 
     fn try_send(&mut self, request: &Request, deadline: Deadline) -> Result<(), Broken> {
@@ -141,10 +127,7 @@ impl<'i> Worker<'i> {
             return Outcome::Lost(Broken::Garbage("it was not asked".into()));
         };
         let limit = self.limit.unwrap_or_default();
-        match sent
-            .result
-            .and_then(|()| self.read_answer(&sent.filename, sent.deadline))
-        {
+        match sent.result.and_then(|()| self.read_answer(&sent.filename, sent.deadline)) {
             Ok(outcome) => outcome,
             Err(Broken::TimedOut(_)) => Outcome::Lost(Broken::TimedOut(limit)),
             Err(broken) => Outcome::Lost(broken),
@@ -164,10 +147,7 @@ impl<'i> Worker<'i> {
             return read_refusal(&payload);
         }
         self.check(&payload, filename)?;
-        Ok(Outcome::Code {
-            code: payload,
-            warnings: String::from_utf8_lossy(&warnings).into_owned(),
-        })
+        Ok(Outcome::Code { code: payload, warnings: String::from_utf8_lossy(&warnings).into_owned() })
     }
 
     fn check(&self, code: &[u8], filename: &[u8]) -> Result<(), Broken> {
@@ -183,14 +163,8 @@ impl<'i> Worker<'i> {
 
 fn read_refusal(payload: &[u8]) -> Result<Outcome, Broken> {
     let text = String::from_utf8_lossy(payload);
-    let (line, message) = text
-        .split_once('\n')
-        .ok_or_else(|| Broken::Garbage("a refusal without a line".into()))?;
-    let line = line
-        .parse()
-        .map_err(|_| Broken::Garbage("a refusal without a line".into()))?;
-    Ok(Outcome::Refused {
-        line,
-        message: message.to_owned(),
-    })
+    let (line, message) =
+        text.split_once('\n').ok_or_else(|| Broken::Garbage("a refusal without a line".into()))?;
+    let line = line.parse().map_err(|_| Broken::Garbage("a refusal without a line".into()))?;
+    Ok(Outcome::Refused { line, message: message.to_owned() })
 }

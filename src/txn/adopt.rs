@@ -40,9 +40,7 @@ pub(super) fn adopt(path: &Path, expected: &Expected<'_>) -> Option<Facts> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).ok()?;
-    let header = expected
-        .dialect
-        .header(expected.compile.mode, &source.identity, &source.bytes);
+    let header = expected.dialect.header(expected.compile.mode, &source.identity, &source.bytes);
     let code = bytes.strip_prefix(header.as_bytes())?;
     let (major, minor) = expected.dialect.version;
     let whole = marshal::check(code, Format::of(major, minor)?).ok()?;

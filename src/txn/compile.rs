@@ -62,12 +62,7 @@ pub(super) struct Ready {
 impl<'a> Compilation<'a> {
     pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
         queue.sort_by_key(|&index| std::cmp::Reverse(around.seen(index).size));
-        Self {
-            around,
-            queue,
-            next: AtomicUsize::new(0),
-            outcomes: Mutex::new(Vec::new()),
-        }
+        Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn into_outcomes(self) -> Vec<(IntentId, Outcome)> {
@@ -76,10 +71,7 @@ impl<'a> Compilation<'a> {
 
     fn settle(&self, index: usize, outcome: Outcome) {
         let id = self.around.batch.intents[index].id;
-        self.outcomes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((id, outcome));
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
         self.around.observer.advance(self.around.seen(index).size);
     }
 }
@@ -138,22 +130,9 @@ impl Surroundings<'_> {
         let dialect = self.interpreters[interpreter].dialect;
         let header = dialect.header(compile.mode, &source.identity, &source.bytes);
         let source_hash = *blake3::hash(&source.bytes).as_bytes();
-        let request = Request {
-            filename,
-            level: compile.level,
-            source: std::mem::take(&mut source.bytes),
-        };
-        let ready = Ready {
-            intent: index,
-            source,
-            header,
-            source_hash,
-        };
-        Ok(Ok(Job {
-            interpreter,
-            request,
-            ready,
-        }))
+        let request = Request { filename, level: compile.level, source: std::mem::take(&mut source.bytes) };
+        let ready = Ready { intent: index, source, header, source_hash };
+        Ok(Ok(Job { interpreter, request, ready }))
     }
 
     /// The outcome of an intent whose target is right as it stands, or can be adopted.
@@ -173,17 +152,7 @@ impl Surroundings<'_> {
             return Some(Outcome::Current);
         }
         let pyc = directory.join(DIRECTORY).join(compile.target.name());
-        adopt(
-            &pyc,
-            &Expected {
-                compile,
-                dialect,
-                source,
-                filename,
-                entry,
-            },
-        )
-        .map(Outcome::Adopted)
+        adopt(&pyc, &Expected { compile, dialect, source, filename, entry }).map(Outcome::Adopted)
     }
 
     /// Writes the staged file of compiled code.
@@ -194,43 +163,22 @@ impl Surroundings<'_> {
                 let number = self.places[self.intent(ready.intent).directory];
                 let pyc = self.write(ready, number, &code)?;
                 let code_hash = *blake3::hash(&code).as_bytes();
-                let facts = Facts {
-                    source,
-                    source_hash: ready.source_hash,
-                    code_hash,
-                    pyc,
-                    warnings,
-                };
+                let facts = Facts { source, source_hash: ready.source_hash, code_hash, pyc, warnings };
                 Ok(Outcome::Compiled(facts, number))
             }
             worker::Outcome::Refused { line, message } => {
-                let message = if line == 0 {
-                    message
-                } else {
-                    format!("{line}: {message}")
-                };
-                Ok(Outcome::Failed(Failure {
-                    fault: Fault::Refused,
-                    message,
-                    source,
-                }))
+                let message = if line == 0 { message } else { format!("{line}: {message}") };
+                Ok(Outcome::Failed(Failure { fault: Fault::Refused, message, source }))
             }
             worker::Outcome::Lost(broken) => {
                 let message = broken.to_string();
-                Ok(Outcome::Failed(Failure {
-                    fault: Fault::Lost,
-                    message,
-                    source,
-                }))
+                Ok(Outcome::Failed(Failure { fault: Fault::Lost, message, source }))
             }
         }
     }
 
     fn write(&self, ready: &Ready, number: usize, code: &[u8]) -> Result<Identity> {
-        let place = self
-            .staging
-            .place(number)
-            .ok_or_else(|| anyhow!("a staging directory has gone"))?;
+        let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         let name = self.intent(ready.intent).id.0.to_string();
         let mode = pyc_mode(ready.source.mode);
         Ok(place.create_file(&name, mode, &[ready.header.as_bytes(), code])?)

@@ -20,10 +20,7 @@ const UNKNOWN: InterpreterId = InterpreterId(-1);
 /// The journal cannot be read.
 pub fn known(journal: &Journal) -> Result<Vec<Compiler>> {
     let all = journal.interpreters()?;
-    Ok(all
-        .into_iter()
-        .map(|(id, interpreter, _)| Compiler { id, interpreter })
-        .collect())
+    Ok(all.into_iter().map(|(id, interpreter, _)| Compiler { id, interpreter }).collect())
 }
 
 /// The interpreter at `path`: as the journal remembers it if the binary is still the same, else asked and
@@ -49,16 +46,10 @@ pub fn resolve(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Res
 pub fn resolve_quietly(journal: Option<&Journal>, path: &Path, interrupt: &Interrupt) -> Result<Compiler> {
     let path = canonical(path)?;
     let identity = binary_identity(&path)?;
-    let remembered = journal
-        .map(|journal| remembered(journal, &path, identity))
-        .transpose()?
-        .flatten();
+    let remembered = journal.map(|journal| remembered(journal, &path, identity)).transpose()?.flatten();
     match remembered {
         Some(compiler) => Ok(compiler),
-        None => Ok(Compiler {
-            id: UNKNOWN,
-            interpreter: Interpreter::ask(&path, interrupt)?,
-        }),
+        None => Ok(Compiler { id: UNKNOWN, interpreter: Interpreter::ask(&path, interrupt)? }),
     }
 }
 
@@ -70,6 +61,5 @@ fn remembered(journal: &Journal, path: &Path, identity: Option<Identity>) -> Res
 }
 
 fn canonical(path: &Path) -> Result<PathBuf> {
-    path.canonicalize()
-        .map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))
+    path.canonicalize().map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))
 }

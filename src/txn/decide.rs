@@ -117,19 +117,14 @@ impl Staged {
 /// Whether an intent's staged file is there; an adopted pyc has none.
 fn is_staged(staging: &Staging, intent: &Intent) -> bool {
     match intent.staged_in {
-        Some(number) => staging
-            .place(number)
-            .is_some_and(|place| place.has_file(intent.id.0.to_string())),
+        Some(number) => staging.place(number).is_some_and(|place| place.has_file(intent.id.0.to_string())),
         None => true,
     }
 }
 
 /// Brings an intent up to what compiling it again gave; false if it has nothing staged any more.
 fn refresh(intent: &mut Intent, outcomes: &[(IntentId, Outcome)]) -> bool {
-    let outcome = outcomes
-        .iter()
-        .find(|(id, _)| *id == intent.id)
-        .map(|(_, outcome)| outcome);
+    let outcome = outcomes.iter().find(|(id, _)| *id == intent.id).map(|(_, outcome)| outcome);
     let (facts, place) = match outcome {
         Some(Outcome::Compiled(facts, place)) => (facts, Some(*place)),
         Some(Outcome::Adopted(facts)) => (facts, None),
@@ -147,10 +142,7 @@ fn give_up(batch: &Batch) -> Vec<(IntentId, Outcome)> {
         let Action::Compile(compile) = &intent.action else {
             return (intent.id, Outcome::Removed);
         };
-        (
-            intent.id,
-            unreadable(&compile.seen, "it changes faster than it is compiled"),
-        )
+        (intent.id, unreadable(&compile.seen, "it changes faster than it is compiled"))
     };
     batch.intents.iter().map(give_up).collect()
 }

@@ -90,9 +90,7 @@ impl Batch {
         let directory = &self.directories[intent.directory];
         match &intent.action {
             Action::Compile(compile) => directory.join(&compile.source),
-            Action::Remove(remnant) => directory
-                .join(crate::python::pycache::DIRECTORY)
-                .join(remnant.name()),
+            Action::Remove(remnant) => directory.join(crate::python::pycache::DIRECTORY).join(remnant.name()),
         }
     }
 }

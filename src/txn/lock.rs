@@ -29,11 +29,7 @@ pub struct Held(Duration);
 
 impl std::fmt::Display for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "another pyc-txn holds the lock and did not let go within {} s",
-            self.0.as_secs()
-        )
+        write!(f, "another pyc-txn holds the lock and did not let go within {} s", self.0.as_secs())
     }
 }
 
@@ -86,11 +82,7 @@ impl Lock {
         waiting: impl FnOnce(),
     ) -> Result<Writer<'_>> {
         self.hold(patience, waiting)?;
-        Ok(Writer {
-            _lock: self,
-            journal,
-            state,
-        })
+        Ok(Writer { _lock: self, journal, state })
     }
 
     /// Takes the lock alone, for as long as this value lives.

@@ -2,19 +2,19 @@
 //!
 //! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::intent::{Action, Compile, Group, InterpreterId};
-use super::journal::{FailureEntry, Journal, LedgerEntry};
+use super::journal::{FailureEntry, Journal, LedgerEntry, Shelf};
 use super::tree::{self, Listing};
 use crate::disk::{Escaped, Identity, Quoted, cause};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
-use crate::python::pycache::{DIRECTORY, Level, NameTooLong, Remnant, Target};
+use crate::python::pycache::{DIRECTORY, Level, Remnant, Target};
 use crate::root::Root;
 
 /// What a hook or a person asks for. Paths have no prefix of the root.
@@ -67,6 +67,12 @@ impl Plan {
         self.groups.iter().map(|group| group.actions.len()).sum()
     }
 
+    fn add(&mut self, directory: PathBuf, owner: Option<String>, actions: Vec<Action>) {
+        if !actions.is_empty() {
+            self.groups.push(Group { directory, owner, actions });
+        }
+    }
+
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -95,143 +101,137 @@ impl Planner<'_> {
             self.plan_tree(top, wishes, &mut plan)?;
         }
         for ((directory, owner), names) in by_directory(&request.files) {
-            match tree::list(self.root, directory, &names) {
-                Ok(listing) => self.plan_listing(&listing, owner, Some(&names), wishes, &mut plan)?,
-                Err(error) => {
-                    plan.problems
-                        .push(format!("cannot examine {}: {}", Quoted(directory), cause(&error)));
-                }
-            }
+            self.plan_files(directory, owner, &names, wishes, &mut plan)?;
         }
         Ok(plan)
     }
 
     fn plan_tree(&self, top: &Path, wishes: &Wishes<'_>, plan: &mut Plan) -> Result<()> {
+        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?;
+        let mut shelves = shelves.unwrap_or_default();
         let mut problems = Vec::new();
-        let mut seen = HashSet::new();
         if self.root.on_disk(top).is_dir() {
             tree::walk(self.root, top, &mut problems, &mut |listing| {
-                self.plan_listing(&listing, None, None, wishes, plan)?;
-                seen.insert(listing.directory);
+                let shelf = shelves.remove(&listing.directory).unwrap_or_default();
+                let actions = self.plan_listing(&listing, &shelf, &[], wishes, plan);
+                plan.add(listing.directory, None, actions);
                 Ok(())
             })?;
         }
         plan.problems.append(&mut problems);
-        let Some(journal) = self.journal else {
-            return Ok(());
-        };
-        for directory in journal.ledger_directories(top)? {
+        let mut unseen: Vec<_> = shelves.into_iter().collect();
+        unseen.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (directory, shelf) in unseen {
             // A directory that could not be read is not one whose sources are gone.
-            if !seen.contains(&directory) && !self.root.on_disk(&directory).exists() {
-                let gone = Listing {
-                    directory,
-                    complete: true,
-                    ..Listing::default()
-                };
-                self.plan_listing(&gone, None, None, wishes, plan)?;
+            if !self.root.on_disk(&directory).exists() {
+                let gone = Listing { complete: true, ..Listing::default() };
+                let actions = self.plan_listing(&gone, &shelf, &[], wishes, plan);
+                plan.add(directory, None, actions);
             }
         }
         Ok(())
     }
 
-    /// Plans one directory. Of a listing that is not complete `asked` names the sources that were looked for.
-    fn plan_listing(
+    fn plan_files(
         &self,
-        listing: &Listing,
+        directory: &Path,
         owner: Option<&str>,
-        asked: Option<&[OsString]>,
+        names: &[OsString],
         wishes: &Wishes<'_>,
         plan: &mut Plan,
     ) -> Result<()> {
-        let published = self
-            .journal
-            .map(|journal| journal.published(&listing.directory))
-            .transpose()?;
-        let failed = self
-            .journal
-            .map(|journal| journal.failed(&listing.directory))
-            .transpose()?;
-        let (published, failed) = (published.unwrap_or_default(), failed.unwrap_or_default());
+        let listing = match tree::list(self.root, directory, names) {
+            Ok(listing) => listing,
+            Err(error) => {
+                plan.problems.push(format!("cannot examine {}: {}", Quoted(directory), cause(&error)));
+                return Ok(());
+            }
+        };
+        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?;
+        let actions = self.plan_listing(&listing, &shelf.unwrap_or_default(), names, wishes, plan);
+        plan.add(listing.directory, owner.map(str::to_owned), actions);
+        Ok(())
+    }
+
+    /// Plans one directory. `asked` names sources that were looked for where the listing is not complete.
+    fn plan_listing(
+        &self,
+        listing: &Listing,
+        shelf: &Shelf,
+        asked: &[OsString],
+        wishes: &Wishes<'_>,
+        plan: &mut Plan,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         for compiler in (wishes.compilers)(&listing.directory) {
-            for (&level, (source, seen)) in wishes
-                .levels
-                .iter()
-                .flat_map(|level| listing.sources.iter().map(move |each| (level, each)))
-            {
-                let target = match Target::of(source, &compiler.interpreter.cache_tag, level) {
-                    Ok(target) => target,
-                    Err(NameTooLong) => {
-                        let path = listing.directory.join(source);
-                        plan.refused
-                            .push(located(&path, "the name of its bytecode would be too long"));
-                        continue;
-                    }
-                };
-                let (entry, failure) = (published.get(target.name()), failed.get(target.name()));
-                let wish = Wish {
-                    compiler: &compiler,
-                    mode: wishes.mode,
-                    source: seen,
-                };
-                if !wishes.force && self.is_current(&wish, entry, &listing.directory, &target) {
-                    plan.current += 1;
-                } else if let Some(failure) = failure.filter(|_| !wishes.force)
-                    && self.is_still_refused(&wish, failure)
-                {
-                    plan.refused
-                        .push(located(&listing.directory.join(source), &failure.message));
-                } else {
-                    actions.push(Action::Compile(Compile {
-                        source: source.clone(),
-                        target,
-                        interpreter: compiler.id,
-                        level,
-                        mode: wishes.mode,
-                        force: wishes.force,
-                        seen: *seen,
-                    }));
-                }
+            for &level in wishes.levels {
+                let wish = Wish { compiler: &compiler, level, mode: wishes.mode, force: wishes.force };
+                let sources = listing.sources.iter();
+                let compile =
+                    sources.filter_map(|source| self.plan_source(listing, shelf, source, &wish, plan));
+                actions.extend(compile.map(Action::Compile));
             }
         }
-        let is_gone = |source: &OsString| {
-            !listing.sources.contains_key(source) && asked.is_none_or(|asked| asked.contains(source))
+        let is_gone = |published: &Remnant| {
+            let source = published.source();
+            (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
         };
-        let gone = published
-            .iter()
-            .filter(|(_, entry)| is_gone(&entry.source))
-            .map(|(target, _)| target);
-        let leftovers = listing.cached.iter().filter(|name| is_leftover(name, listing));
-        let removals = gone.chain(leftovers).filter_map(|name| Remnant::parse(name));
-        actions.extend(removals.map(Action::Remove));
-        if !actions.is_empty() {
-            let (directory, owner) = (listing.directory.clone(), owner.map(str::to_owned));
-            plan.groups.push(Group {
-                directory,
-                owner,
-                actions,
-            });
+        let is_left =
+            |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
+        let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
+        let left = listing.cached.iter().filter_map(|name| Remnant::parse(name)).filter(is_left);
+        actions.extend(gone.chain(left).map(Action::Remove));
+        actions
+    }
+
+    /// What is to be done for one source; nothing if its target is right, or cannot be made.
+    fn plan_source(
+        &self,
+        listing: &Listing,
+        shelf: &Shelf,
+        (source, seen): (&OsString, &Identity),
+        wish: &Wish<'_>,
+        plan: &mut Plan,
+    ) -> Option<Compile> {
+        let path = || listing.directory.join(source);
+        let Ok(target) = Target::of(source, &wish.compiler.interpreter.cache_tag, wish.level) else {
+            plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
+            return None;
+        };
+        let entry = shelf.published.get(target.name());
+        if entry.is_some_and(|entry| self.is_current(wish, seen, entry, &listing.directory, &target)) {
+            plan.current += 1;
+            return None;
         }
-        Ok(())
+        let failure = shelf.failed.get(target.name());
+        if let Some(failure) = failure.filter(|failure| self.is_still_refused(wish, seen, failure)) {
+            plan.refused.push(located(&path(), &failure.message));
+            return None;
+        }
+        let (interpreter, level, mode) = (wish.compiler.id, wish.level, wish.mode);
+        let (source, force, seen) = (source.clone(), wish.force, *seen);
+        Some(Compile { source, target, interpreter, level, mode, force, seen })
     }
 
     fn is_current(
         &self,
         wish: &Wish<'_>,
-        entry: Option<&LedgerEntry>,
+        seen: &Identity,
+        entry: &LedgerEntry,
         directory: &Path,
         target: &Target,
     ) -> bool {
-        let Some(entry) = entry else { return false };
-        entry.mode == wish.mode
-            && entry.identity.same_content(wish.source)
+        !wish.force
+            && entry.mode == wish.mode
+            && entry.identity.same_content(seen)
             && self.writes_the_same(entry.interpreter, wish.compiler)
             && is_in_place(entry, &self.root.on_disk(directory), target)
     }
 
-    fn is_still_refused(&self, wish: &Wish<'_>, failure: &FailureEntry) -> bool {
-        failure.refused
-            && failure.identity.same_content(wish.source)
+    fn is_still_refused(&self, wish: &Wish<'_>, seen: &Identity, failure: &FailureEntry) -> bool {
+        !wish.force
+            && failure.refused
+            && failure.identity.same_content(seen)
             && self.writes_the_same(failure.interpreter, wish.compiler)
     }
 
@@ -239,18 +239,16 @@ impl Planner<'_> {
     fn writes_the_same(&self, id: InterpreterId, compiler: &Compiler) -> bool {
         let dialect = compiler.interpreter.dialect;
         id == compiler.id
-            || self
-                .known
-                .iter()
-                .any(|known| known.id == id && known.interpreter.dialect == dialect)
+            || self.known.iter().any(|known| known.id == id && known.interpreter.dialect == dialect)
     }
 }
 
-/// One source, one compiler.
+/// One compiler, one level.
 struct Wish<'a> {
     compiler: &'a Compiler,
+    level: Level,
     mode: Invalidation,
-    source: &'a Identity,
+    force: bool,
 }
 
 /// Whether the pyc that was published still stands where it was put.
@@ -263,18 +261,10 @@ pub(super) fn is_in_place(entry: &LedgerEntry, directory: &Path, target: &Target
         && (found.inode, found.size, found.mtime) == (entry.pyc.inode, entry.pyc.size, entry.pyc.mtime)
 }
 
-/// Whether this is what an interrupted writer left of the bytecode of a source that is there.
-fn is_leftover(name: &std::ffi::OsStr, listing: &Listing) -> bool {
-    Remnant::parse(name)
-        .is_some_and(|remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source()))
-}
-
 /// A message about a source, as compilers give them: `PATH:LINE: MESSAGE` where it has a line.
 #[must_use]
 pub fn located(path: &Path, message: &str) -> String {
-    let has_line = message
-        .split_once(": ")
-        .is_some_and(|(line, _)| line.bytes().all(|b| b.is_ascii_digit()));
+    let has_line = message.split_once(": ").is_some_and(|(line, _)| line.bytes().all(|b| b.is_ascii_digit()));
     format!("{}:{}{message}", Escaped(path), if has_line { "" } else { " " })
 }
 
@@ -284,10 +274,7 @@ fn by_directory(files: &[(PathBuf, Option<String>)]) -> ByDirectory<'_> {
     let mut groups = ByDirectory::new();
     for (path, owner) in files {
         if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
-            groups
-                .entry((directory, owner.as_deref()))
-                .or_default()
-                .push(name.to_owned());
+            groups.entry((directory, owner.as_deref())).or_default().push(name.to_owned());
         }
     }
     groups

@@ -60,16 +60,9 @@ impl Committing {
         let began = Instant::now();
         let batch = writer.journal.intents(self.0, Which::ToPublish)?;
         let staging = Staging::open(writer, self.0)?;
-        let mut publication = Publication {
-            batch: &batch,
-            staging: &staging,
-            exceptions: Vec::new(),
-            changed: HashMap::new(),
-        };
-        for intents in batch
-            .intents
-            .chunk_by(|one, other| one.directory == other.directory)
-        {
+        let mut publication =
+            Publication { batch: &batch, staging: &staging, exceptions: Vec::new(), changed: HashMap::new() };
+        for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
             if interrupt.signalled_for(PATIENCE) {
                 return Err(Interrupted.into());
             }
@@ -79,11 +72,7 @@ impl Committing {
         let began = Instant::now();
         let durable = disk::sync(publication.changed.values())?;
         observer.phase("sync directories", began.elapsed());
-        Ok(Published {
-            txn: self.0,
-            placed: Placed::except(publication.exceptions),
-            durable,
-        })
+        Ok(Published { txn: self.0, placed: Placed::except(publication.exceptions), durable })
     }
 }
 
@@ -94,9 +83,7 @@ impl Published {
     /// The journal cannot be written, or a staging directory cannot be removed; the next run does it then.
     pub fn settle(self, writer: &mut Writer<'_>, observer: &dyn Observer) -> Result<TxnId> {
         let began = Instant::now();
-        writer
-            .journal
-            .mark_committed(self.txn, &self.placed, &self.durable)?;
+        writer.journal.mark_committed(self.txn, &self.placed, &self.durable)?;
         staging::remove(writer, self.txn)?;
         observer.phase("settle", began.elapsed());
         Ok(self.txn)
@@ -118,9 +105,7 @@ impl Publication<'_> {
             return Ok(());
         };
         let path = root.on_disk(&self.batch.directories[first.directory]);
-        let places_any = intents
-            .iter()
-            .any(|intent| matches!(intent.action, Action::Compile(_)));
+        let places_any = intents.iter().any(|intent| matches!(intent.action, Action::Compile(_)));
         let opened = Dir::open(&path).and_then(|dir| Ok((open_cache(&dir, places_any)?, dir)));
         let (cache, dir) = match opened {
             Ok((Some(cache), dir)) => (cache, dir),
@@ -132,10 +117,7 @@ impl Publication<'_> {
                 self.except(std::slice::from_ref(intent), error)?;
             }
         }
-        if intents
-            .iter()
-            .any(|intent| matches!(intent.action, Action::Remove(_)))
-        {
+        if intents.iter().any(|intent| matches!(intent.action, Action::Remove(_))) {
             dir.remove_empty_child(DIRECTORY)?;
         }
         self.changed.insert(dir.stat()?.st_dev, dir);

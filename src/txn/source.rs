@@ -44,20 +44,13 @@ pub(super) fn read(root: &Root, path: &Path, seen: &Identity) -> io::Result<Resu
 
 /// The outcome of a source that cannot be used.
 pub(super) fn unreadable(seen: &Identity, why: &str) -> Outcome {
-    Outcome::Failed(Failure {
-        fault: Fault::Unreadable,
-        message: why.to_owned(),
-        source: *seen,
-    })
+    Outcome::Failed(Failure { fault: Fault::Unreadable, message: why.to_owned(), source: *seen })
 }
 
 /// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.
 fn is_ours(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
@@ -71,12 +64,7 @@ fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
         let bytes = read_all(&mut file, identity.size)?;
         if Identity::of_metadata(&file.metadata()?) == identity && bytes.len() as u64 == identity.size {
             use std::os::unix::fs::MetadataExt;
-            return Ok(Some(Source {
-                bytes,
-                identity,
-                mode: before.mode() & 0o7777,
-                uid: before.uid(),
-            }));
+            return Ok(Some(Source { bytes, identity, mode: before.mode() & 0o7777, uid: before.uid() }));
         }
         io::Seek::rewind(&mut file)?;
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::compile::{Compilation, Surroundings, examine_site};
 use super::compilers;
 use super::intent::{Action, Batch, Compile, IntentId, InterpreterId, Outcome, TxnId};
-use super::journal::{Journal, LedgerEntry, Which};
+use super::journal::Which;
 use super::lock::Writer;
 use super::observer::Observer;
 use super::staging::Staging;
@@ -103,7 +103,7 @@ pub(super) fn compile(
     let directories: Vec<&Path> = sites.usable();
     let (staging, numbers) = Staging::make(writer, txn, &directories)?;
     let places = sites.places(&numbers);
-    let published = published(&writer.journal, batch, &queue)?;
+    let published = writer.journal.published(txn)?;
     let bytes = queue.iter().map(|&index| seen(batch, index).size).sum();
     setting.observer.begin(queue.len(), bytes);
     let around = Surroundings {
@@ -117,9 +117,7 @@ pub(super) fn compile(
         observer: setting.observer,
     };
     let compilation = Compilation::new(around, queue);
-    let threads = usize::try_from(bytes / WORTH_A_WORKER)
-        .unwrap_or(usize::MAX)
-        .saturating_add(1);
+    let threads = usize::try_from(bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
     let pool = Pool {
         interpreters: &team.interpreters,
         threads: threads.min(setting.jobs),
@@ -148,10 +146,7 @@ struct Team {
 impl Team {
     fn gather(writer: &mut Writer<'_>, batch: &Batch, interrupt: &Interrupt) -> Result<Self> {
         let known = compilers::known(&writer.journal)?;
-        let mut team = Self {
-            interpreters: Vec::new(),
-            index: HashMap::new(),
-        };
+        let mut team = Self { interpreters: Vec::new(), index: HashMap::new() };
         for intent in &batch.intents {
             let Action::Compile(compile) = &intent.action else {
                 continue;
@@ -191,10 +186,7 @@ struct Sites {
 impl Sites {
     fn new(batch: &Batch, root: &Root) -> Self {
         let on_disk: Vec<PathBuf> = batch.directories.iter().map(|path| root.on_disk(path)).collect();
-        Self {
-            verdicts: vec![None; on_disk.len()],
-            on_disk,
-        }
+        Self { verdicts: vec![None; on_disk.len()], on_disk }
     }
 
     /// Whether a directory can take bytecode, found out once.
@@ -212,11 +204,7 @@ impl Sites {
     }
 
     fn usable(&self) -> Vec<&Path> {
-        let usable = self
-            .on_disk
-            .iter()
-            .enumerate()
-            .filter(|(directory, _)| self.is_usable(*directory));
+        let usable = self.on_disk.iter().enumerate().filter(|(directory, _)| self.is_usable(*directory));
         usable.map(|(_, path)| path.as_path()).collect()
     }
 
@@ -224,13 +212,7 @@ impl Sites {
     fn places(&self, numbers: &[usize]) -> Vec<usize> {
         let mut numbers = numbers.iter();
         (0..self.on_disk.len())
-            .map(|directory| {
-                if self.is_usable(directory) {
-                    numbers.next().copied()
-                } else {
-                    None
-                }
-            })
+            .map(|directory| if self.is_usable(directory) { numbers.next().copied() } else { None })
             .map(Option::unwrap_or_default)
             .collect()
     }
@@ -256,28 +238,6 @@ fn sort_out(
         }
     }
     Ok(queue)
-}
-
-/// What the ledger has of the targets in the queue.
-fn published(journal: &Journal, batch: &Batch, queue: &[usize]) -> Result<HashMap<IntentId, LedgerEntry>> {
-    let mut published = HashMap::new();
-    let mut directory = (usize::MAX, HashMap::new());
-    for &index in queue {
-        let intent = &batch.intents[index];
-        let Action::Compile(compile) = &intent.action else {
-            continue;
-        };
-        if directory.0 != intent.directory {
-            directory = (
-                intent.directory,
-                journal.published(&batch.directories[intent.directory])?,
-            );
-        }
-        if let Some(entry) = directory.1.remove(compile.target.name()) {
-            published.insert(intent.id, entry);
-        }
-    }
-    Ok(published)
 }
 
 fn seen(batch: &Batch, index: usize) -> Identity {

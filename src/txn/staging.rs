@@ -44,9 +44,7 @@ impl Staging {
     pub fn make(writer: &mut Writer<'_>, txn: TxnId, directories: &[&Path]) -> Result<(Self, Vec<usize>)> {
         let parent = writer.state.create_child(DIRECTORY, MODE)?;
         let own = parent.create_child(txn.0.to_string(), MODE)?;
-        let mut staging = Self {
-            places: vec![Some(own)],
-        };
+        let mut staging = Self { places: vec![Some(own)] };
         let classes: Vec<Option<Class>> = directories.iter().map(|path| class(path)).collect();
         let mut numbers = HashMap::new();
         for class in &classes {
@@ -64,10 +62,7 @@ impl Staging {
     /// # Errors
     /// One cannot be opened, or the journal cannot be read.
     pub fn open(writer: &Writer<'_>, txn: TxnId) -> Result<Self> {
-        let own = writer
-            .state
-            .open_child(DIRECTORY)
-            .and_then(|parent| parent.open_child(txn.0.to_string()));
+        let own = writer.state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string()));
         let mut places = vec![present(own)?];
         for (_, place) in writer.journal.staging_places(Some(txn))? {
             places.resize_with(places.len().max(place.number + 1), || None);
@@ -102,11 +97,7 @@ impl Staging {
             return Ok(0);
         }
         let number = self.places.len();
-        let place = StagingPlace {
-            number,
-            parent: top(members, class),
-            name: dot_name(txn).into(),
-        };
+        let place = StagingPlace { number, parent: top(members, class), name: dot_name(txn).into() };
         let parent = Dir::open(&place.parent)?;
         writer.journal.add_staging(txn, &place)?;
         self.places.push(Some(parent.create_child(&place.name, MODE)?));
@@ -145,16 +136,9 @@ pub fn remove(writer: &mut Writer<'_>, txn: TxnId) -> Result<()> {
 /// # Errors
 /// The state directory or the journal cannot be read.
 pub fn found(state: &Dir, journal: &Journal) -> Result<Vec<TxnId>> {
-    let mut found: Vec<TxnId> = journal
-        .staging_places(None)?
-        .into_iter()
-        .map(|(txn, _)| txn)
-        .collect();
+    let mut found: Vec<TxnId> = journal.staging_places(None)?.into_iter().map(|(txn, _)| txn).collect();
     if let Some(parent) = present(state.open_child(DIRECTORY))? {
-        let numbers = parent
-            .names()?
-            .into_iter()
-            .filter_map(|name| name.to_str()?.parse().ok());
+        let numbers = parent.names()?.into_iter().filter_map(|name| name.to_str()?.parse().ok());
         found.extend(numbers.map(TxnId));
     }
     found.sort_unstable();
@@ -173,8 +157,7 @@ fn present(opened: Result<Dir, disk::Error>) -> Result<Option<Dir>> {
 /// A staging directory in somebody's tree may have been put there by that somebody.
 fn is_our_own(dir: &Dir) -> bool {
     let us = rustix::process::geteuid().as_raw();
-    dir.stat()
-        .is_ok_and(|stat| stat.st_uid == us && stat.st_mode & 0o077 == 0)
+    dir.stat().is_ok_and(|stat| stat.st_uid == us && stat.st_mode & 0o077 == 0)
 }
 
 /// `None` where it cannot be found out: those share a class, and what is tried for one decides for all.
@@ -196,8 +179,6 @@ fn top(members: &[&Path], of: Option<Class>) -> PathBuf {
 
 /// A name that no other state directory's transaction of the same number has.
 fn dot_name(txn: TxnId) -> String {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{DOT_NAME}{}-{}", txn.0, now.as_nanos())
 }

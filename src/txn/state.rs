@@ -38,10 +38,7 @@ impl State {
     /// The word for it in the journal.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(state, _)| *state == self)
-            .map_or("", |(_, word)| word)
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
     }
 }
 
@@ -56,9 +53,7 @@ impl FromStr for State {
 
     fn from_str(text: &str) -> Result<Self, UnknownState> {
         let found = Self::ALL.iter().find(|(_, word)| *word == text);
-        found
-            .map(|(state, _)| *state)
-            .ok_or_else(|| UnknownState(text.to_owned()))
+        found.map(|(state, _)| *state).ok_or_else(|| UnknownState(text.to_owned()))
     }
 }
 

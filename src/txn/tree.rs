@@ -23,7 +23,7 @@ pub struct Listing {
     pub directory: PathBuf,
     /// Its sources: regular files named `*.py`, and symlinks to such.
     pub sources: BTreeMap<OsString, Identity>,
-    /// Whether these are all its sources, and not just those that were named.
+    /// Whether these are all its sources: not just those that were named, and none that could not be examined.
     pub complete: bool,
     /// The names in its `__pycache__`.
     pub cached: Vec<OsString>,
@@ -48,11 +48,7 @@ pub fn walk(
 ) -> Result<()> {
     let mut open: Vec<Listing> = Vec::new();
     let entries = WalkDir::new(root.on_disk(top)).min_depth(1).into_iter();
-    open.push(Listing {
-        directory: top.to_owned(),
-        complete: true,
-        ..Listing::default()
-    });
+    open.push(Listing { directory: top.to_owned(), complete: true, ..Listing::default() });
     for entry in entries.filter_entry(|entry| !is_cache(entry)) {
         match entry {
             Ok(entry) => {
@@ -61,7 +57,11 @@ pub fn walk(
                 }
                 take(root, &mut open, &entry, problems);
             }
-            Err(error) => problems.push(describe(&error)),
+            Err(error) => {
+                // Which of the open directories it cut short is not always known.
+                open.iter_mut().for_each(|listing| listing.complete = false);
+                problems.push(describe(&error));
+            }
         }
     }
     while !open.is_empty() {
@@ -75,10 +75,7 @@ pub fn walk(
 /// # Errors
 /// A source cannot be examined.
 pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> io::Result<Listing> {
-    let mut listing = Listing {
-        directory: directory.to_owned(),
-        ..Listing::default()
-    };
+    let mut listing = Listing { directory: directory.to_owned(), ..Listing::default() };
     for name in names {
         if let Some(identity) = root.identity(&directory.join(name))? {
             listing.sources.insert(name.clone(), identity);
@@ -97,20 +94,15 @@ fn take(root: &Root, open: &mut Vec<Listing>, entry: &DirEntry, problems: &mut V
     let Some(parent) = open.last_mut() else { return };
     if entry.file_type().is_dir() {
         let directory = parent.directory.join(entry.file_name());
-        open.push(Listing {
-            directory,
-            complete: true,
-            ..Listing::default()
-        });
+        open.push(Listing { directory, complete: true, ..Listing::default() });
     } else if is_source_name(entry.file_name()) {
         match identity(root, &parent.directory, entry) {
             Ok(Some(identity)) => drop(parent.sources.insert(entry.file_name().to_owned(), identity)),
             Ok(None) => {}
-            Err(error) => problems.push(format!(
-                "cannot examine {}: {}",
-                Quoted(entry.path()),
-                cause(&error)
-            )),
+            Err(error) => {
+                parent.complete = false;
+                problems.push(format!("cannot examine {}: {}", Quoted(entry.path()), cause(&error)));
+            }
         }
     }
 }
@@ -159,15 +151,11 @@ fn cached(root: &Root, directory: &Path) -> io::Result<Vec<OsString>> {
         Ok(metadata) if metadata.is_dir() => {}
         _ => return Ok(Vec::new()),
     }
-    std::fs::read_dir(path)?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect()
+    std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 fn describe(error: &walkdir::Error) -> String {
     let path = error.path().unwrap_or(Path::new("?"));
-    let cause = error
-        .io_error()
-        .map_or_else(|| "a loop of directories".to_owned(), cause);
+    let cause = error.io_error().map_or_else(|| "a loop of directories".to_owned(), cause);
     format!("cannot read {}: {cause}", Quoted(path))
 }

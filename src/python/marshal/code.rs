@@ -3,7 +3,7 @@
 
 use super::error::Reason;
 use super::format::{Field, Format, Opcodes};
-use super::reader::{Kind, Object, STRINGS, Shape};
+use super::object::{Kind, Object, STRINGS, Shape};
 
 /// `*args` and `**kwargs` take a local each; these flags say that they are there.
 const VARARGS: i32 = 0x04;
@@ -61,19 +61,12 @@ impl Parts {
             Field::Locals => self.locals = Some(number),
             _ => {}
         }
-        if number < 0 {
-            Err(Reason::Negative(field.name()))
-        } else {
-            Ok(())
-        }
+        if number < 0 { Err(Reason::Negative(field.name())) } else { Ok(()) }
     }
 
     pub(super) fn object(&mut self, field: Field, object: Object) -> Result<(), Reason> {
         if !suits(field, object) {
-            return Err(Reason::WrongType {
-                part: field.name(),
-                wanted: field.wanted(),
-            });
+            return Err(Reason::WrongType { part: field.name(), wanted: field.wanted() });
         }
         match field {
             Field::Code => self.code = Some(object),
@@ -90,11 +83,8 @@ impl Parts {
         if self.filename.is_some_and(|name| content(name).contains(&0)) {
             return Err(Reason::NulInPath);
         }
-        self.code
-            .map_or(Ok(()), |code| self.instructions(content(code)))?;
-        let locals = self
-            .count_locals(self.kinds.map(content))
-            .ok_or(Reason::LocalsDisagree)?;
+        self.code.map_or(Ok(()), |code| self.instructions(content(code)))?;
+        let locals = self.count_locals(self.kinds.map(content)).ok_or(Reason::LocalsDisagree)?;
         if self.posonlyargcount > self.argcount || self.arguments() > locals {
             return Err(Reason::TooManyArguments);
         }
@@ -110,10 +100,7 @@ impl Parts {
             return Ok(());
         };
         let (units, _) = code.as_chunks::<2>();
-        if !units
-            .last()
-            .is_some_and(|[opcode, _]| opcodes.last.contains(opcode))
-        {
+        if !units.last().is_some_and(|[opcode, _]| opcodes.last.contains(opcode)) {
             return Err(Reason::OpenEnd);
         }
         // The highest, not the first that is too high: this is most of the bytes, and vectorised.
@@ -134,17 +121,10 @@ impl Parts {
     fn count_locals(&self, kinds: Option<&[u8]>) -> Option<i64> {
         let names = self.names as usize;
         let (total, locals) = match kinds {
-            Some(kinds) => (
-                kinds.len(),
-                kinds.iter().filter(|&&kind| kind & KIND_LOCAL != 0).count(),
-            ),
+            Some(kinds) => (kinds.len(), kinds.iter().filter(|&&kind| kind & KIND_LOCAL != 0).count()),
             None => (usize::try_from(self.locals?).ok()?, names),
         };
-        if total == names {
-            i64::try_from(locals).ok()
-        } else {
-            None
-        }
+        if total == names { i64::try_from(locals).ok() } else { None }
     }
 }
 

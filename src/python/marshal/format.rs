@@ -28,34 +28,14 @@ impl Format {
             _ => return None,
         };
         let opcodes = match minor {
-            11 => Some(Opcodes {
-                running: 255,
-                last: &[0, 83, 119, 130, 134, 140],
-            }),
-            12 => Some(Opcodes {
-                running: 237,
-                last: &[0, 83, 119, 121, 130, 134, 140],
-            }),
-            13 => Some(Opcodes {
-                running: 236,
-                last: &[0, 36, 77, 78, 101, 102, 103],
-            }),
-            14 => Some(Opcodes {
-                running: 234,
-                last: &[0, 35, 75, 76, 104, 105],
-            }),
-            15 => Some(Opcodes {
-                running: 233,
-                last: &[0, 33, 74, 75, 103, 104],
-            }),
+            11 => Some(Opcodes { running: 255, last: &[0, 83, 119, 130, 134, 140] }),
+            12 => Some(Opcodes { running: 237, last: &[0, 83, 119, 121, 130, 134, 140] }),
+            13 => Some(Opcodes { running: 236, last: &[0, 36, 77, 78, 101, 102, 103] }),
+            14 => Some(Opcodes { running: 234, last: &[0, 35, 75, 76, 104, 105] }),
+            15 => Some(Opcodes { running: 233, last: &[0, 33, 74, 75, 103, 104] }),
             _ => None,
         };
-        Some(Self {
-            fields,
-            slices: minor >= 14,
-            frozendicts: minor >= 15,
-            opcodes,
-        })
+        Some(Self { fields, slices: minor >= 14, frozendicts: minor >= 15, opcodes })
     }
 
     /// The format of `PyPy` for Python MAJOR.MINOR, where it was seen at work; `None` as in [`Format::of`].
@@ -66,12 +46,7 @@ impl Format {
             (3, 11) => FIELDS_PYPY_3_11,
             _ => return None,
         };
-        Some(Self {
-            fields,
-            slices: false,
-            frozendicts: false,
-            opcodes: None,
-        })
+        Some(Self { fields, slices: false, frozendicts: false, opcodes: None })
     }
 }
 
@@ -115,10 +90,7 @@ impl Field {
     /// A bare 32-bit number, not an object with a type byte.
     pub(super) fn is_number(self) -> bool {
         use Field::{ArgCount, FirstLine, Flags, KwOnlyArgCount, Locals, PosOnlyArgCount, StackSize};
-        matches!(
-            self,
-            ArgCount | PosOnlyArgCount | KwOnlyArgCount | Locals | StackSize | Flags | FirstLine
-        )
+        matches!(self, ArgCount | PosOnlyArgCount | KwOnlyArgCount | Locals | StackSize | Flags | FirstLine)
     }
 
     /// What Python calls it.

@@ -18,17 +18,22 @@
 //! | a dict whose last key has no value | the loader drops the key in silence |
 //! | a reference to what is still being read | hashing such a tuple crashes the interpreter |
 //! | a reference flag on `None`, a reference, a null | the loaders disagree about whether it counts |
-//! | counts of locals that contradict each other | the interpreter reads behind its arrays |
+//! | counts that are negative or contradict each other | the interpreter reads behind its arrays |
 //! | instructions of a running interpreter, or without an end | 3.11 to 3.13 crash on them |
 //! | a NUL in a file name | no path has one, no compiler takes one |
 //! | text behind a NUL in a float | the loader ignores it |
 //!
-//! The layers: `reader` turns bytes into items, one at a time; `format` is the table of what a code object
-//! consists of; `code` is what must be true of one; `walk` keeps the stack and the references.
+//! One thing the loader does is not done here: it compares the members of a set whose hashes are the same, and
+//! gives up (`RecursionError`, to 3.11) if they are equal tuples, a thousand deep. No compiler writes that.
+//!
+//! The layers: `reader` turns bytes into items, one at a time; `object` is what is remembered of them; `format`
+//! is the table of what a code object consists of; `code` is what must be true of one; `walk` keeps the stack
+//! and the references.
 
 mod code;
 mod error;
 mod format;
+mod object;
 mod reader;
 #[cfg(test)]
 mod tests;

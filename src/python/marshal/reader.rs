@@ -6,63 +6,10 @@
 
 use super::error::{Malformed, Reason};
 use super::format::Format;
+use super::object::{HASHABLE, Kind, Object, STRING, Shape, offset};
 
 /// The bit of a type byte that says: this object gets the next reference index.
 const FLAG: u8 = 0x80;
-
-/// What is known about an object once it has been read. Positions fit in 32 bits: [`Reader::new`] refuses
-/// what is larger.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Object {
-    pub kind: Kind,
-    /// Any of [`HASHABLE`], [`STRING`], [`STRINGS`].
-    pub traits: u8,
-    /// Where the content of a string or of bytes begins.
-    pub at: u32,
-    /// Bytes of content, or items.
-    pub size: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A number or a singleton.
-    Plain,
-    Bytes,
-    String,
-    Container(Shape),
-    /// It has its reference index already, but is still being read.
-    Incomplete,
-}
-
-/// What has parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Tuple,
-    List,
-    Set,
-    Frozenset,
-    Dict,
-    Frozendict,
-    Slice,
-    Code,
-}
-
-impl Shape {
-    /// Its end is found while reading: a dict's by a null, a code object's by its last field.
-    pub(super) fn ends_itself(self) -> bool {
-        matches!(self, Self::Dict | Self::Frozendict | Self::Code)
-    }
-
-    /// It looks things up by their hash.
-    pub(super) fn has_keys(self) -> bool {
-        matches!(self, Self::Set | Self::Frozenset | Self::Dict | Self::Frozendict)
-    }
-}
-
-pub(super) const HASHABLE: u8 = 1;
-pub(super) const STRING: u8 = 2;
-/// A tuple of strings only.
-pub(super) const STRINGS: u8 = 4;
 
 /// One step of the reader.
 #[derive(Clone, Copy, Debug)]
@@ -70,17 +17,11 @@ pub(super) enum Item {
     /// The end of a dict.
     Null,
     /// An object without parts, read to its end. `flagged`: it takes the next reference index.
-    Whole {
-        object: Object,
-        flagged: bool,
-    },
+    Whole { object: Object, flagged: bool },
+    /// To the object with this index.
     Reference(u32),
     /// So many items follow. `count` is 0 for a dict (pairs and a null follow) and for code (its fields).
-    Open {
-        shape: Shape,
-        count: u32,
-        flagged: bool,
-    },
+    Open { shape: Shape, count: u32, flagged: bool },
 }
 
 pub(super) struct Reader<'a> {
@@ -95,30 +36,16 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], format: Format) -> Result<Self, Malformed> {
         if i32::try_from(bytes.len()).is_err() {
-            return Err(Malformed {
-                offset: 0,
-                reason: Reason::TooLarge,
-            });
+            return Err(Malformed { offset: 0, reason: Reason::TooLarge });
         }
-        let Format {
-            slices, frozendicts, ..
-        } = format;
-        Ok(Self {
-            bytes,
-            at: 0,
-            start: 0,
-            slices,
-            frozendicts,
-        })
+        let Format { slices, frozendicts, .. } = format;
+        Ok(Self { bytes, at: 0, start: 0, slices, frozendicts })
     }
 
     /// The item that was read last is wrong.
     #[cold]
     pub(super) fn fail(&self, reason: Reason) -> Malformed {
-        Malformed {
-            offset: self.start,
-            reason,
-        }
+        Malformed { offset: self.start, reason }
     }
 
     /// Where the item began that was read last.
@@ -158,15 +85,9 @@ impl<'a> Reader<'a> {
                 return self.open(Shape::Tuple, u32::from(count), flagged);
             }
             b's' => self.bytes()?,
-            b'N' | b'T' | b'F' | b'.' | b'S' if !flagged => plain(),
+            b'N' | b'T' | b'F' | b'.' | b'S' if !flagged => Object::PLAIN,
             b'i' => self.skip(4)?,
-            b'c' => {
-                return Ok(Item::Open {
-                    shape: Shape::Code,
-                    count: 0,
-                    flagged,
-                });
-            }
+            b'c' => return self.open(Shape::Code, 0, flagged),
             b'0' if !flagged => return Ok(Item::Null),
             other => return self.seldom(other, flagged),
         };
@@ -195,26 +116,15 @@ impl<'a> Reader<'a> {
         Ok(Item::Whole { object, flagged })
     }
 
+    /// Tuples of more than 255 items, and what is no tuple.
     fn seldom_container(&mut self, code: u8, flagged: bool) -> Result<Item, Malformed> {
         let shape = match code {
             b'(' => Shape::Tuple,
             b'[' => Shape::List,
             b'<' => Shape::Set,
             b'>' => Shape::Frozenset,
-            b'{' => {
-                return Ok(Item::Open {
-                    shape: Shape::Dict,
-                    count: 0,
-                    flagged,
-                });
-            }
-            b'}' if self.frozendicts => {
-                return Ok(Item::Open {
-                    shape: Shape::Frozendict,
-                    count: 0,
-                    flagged,
-                });
-            }
+            b'{' => return self.open(Shape::Dict, 0, flagged),
+            b'}' if self.frozendicts => return self.open(Shape::Frozendict, 0, flagged),
             b':' if self.slices => return self.open(Shape::Slice, 3, flagged),
             _ => return Err(self.fail(Reason::UnknownType(self.bytes[self.start]))),
         };
@@ -249,20 +159,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Every item is a byte at least, so a count that is larger than what is left need not be believed.
-    fn open(&mut self, shape: Shape, count: u32, flagged: bool) -> Result<Item, Malformed> {
+    fn open(&self, shape: Shape, count: u32, flagged: bool) -> Result<Item, Malformed> {
         if count as usize > self.left() {
             return Err(self.fail(Reason::CutOff));
         }
-        Ok(Item::Open {
-            shape,
-            count,
-            flagged,
-        })
+        Ok(Item::Open { shape, count, flagged })
     }
 
     fn skip(&mut self, count: u32) -> Result<Object, Malformed> {
         self.take(count)?;
-        Ok(plain())
+        Ok(Object::PLAIN)
     }
 
     fn bytes(&mut self) -> Result<Object, Malformed> {
@@ -288,12 +194,7 @@ impl<'a> Reader<'a> {
 
     /// The `size` bytes that were read last, as an object.
     fn taken(&self, kind: Kind, traits: u8, size: u32) -> Object {
-        Object {
-            kind,
-            traits,
-            at: offset(self.at) - size,
-            size,
-        }
+        Object { kind, traits, at: offset(self.at) - size, size }
     }
 
     /// A sign and a number of digits in one count, then the digits in base 2^15, the lowest first.
@@ -309,7 +210,7 @@ impl<'a> Reader<'a> {
         if digits.ends_with(&[0, 0]) {
             return Err(self.fail(Reason::UnnormalizedInt));
         }
-        Ok(plain())
+        Ok(Object::PLAIN)
     }
 
     /// A float as text, from marshal versions 0 and 1. Rust's grammar is Python's here: a sign, digits with
@@ -317,25 +218,9 @@ impl<'a> Reader<'a> {
     fn float_text(&mut self) -> Result<Object, Malformed> {
         let size = self.byte()?;
         let text = self.take(u32::from(size))?;
-        let number = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse::<f64>().ok());
-        number.map(|_| plain()).ok_or_else(|| self.fail(Reason::BadFloat))
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+        number.map(|_| Object::PLAIN).ok_or_else(|| self.fail(Reason::BadFloat))
     }
-}
-
-fn plain() -> Object {
-    Object {
-        kind: Kind::Plain,
-        traits: HASHABLE,
-        at: 0,
-        size: 0,
-    }
-}
-
-/// A position, which [`Reader::new`] has made sure to fit.
-pub(super) fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// UTF-8 in which lone surrogates are allowed (`surrogatepass`), three bytes each.

@@ -59,9 +59,7 @@ impl Module {
 
 /// What is wrong with these bytes, for 3.15, which knows all types.
 fn reason(bytes: &[u8]) -> Option<Reason> {
-    check(bytes, Format::of(3, 15).unwrap())
-        .err()
-        .map(|malformed| malformed.reason)
+    check(bytes, Format::of(3, 15).unwrap()).err().map(|malformed| malformed.reason)
 }
 
 #[test]
@@ -96,10 +94,7 @@ fn code_that_is_cut_off_anywhere_is_refused() {
 fn code_with_something_behind_it_is_refused() {
     for (format, code) in samples() {
         let malformed = check(&[code, b"N"].concat(), format).unwrap_err();
-        assert_eq!(
-            (malformed.offset, malformed.reason),
-            (code.len(), Reason::Trailing(1))
-        );
+        assert_eq!((malformed.offset, malformed.reason), (code.len(), Reason::Trailing(1)));
     }
 }
 
@@ -109,20 +104,7 @@ fn a_byte_that_changed_is_survived_wherever_it_is() {
         let mut damaged = code.to_vec();
         for at in 0..code.len() {
             let was = code[at];
-            for byte in [
-                0,
-                1,
-                0x7f,
-                0xff,
-                was ^ 0x80,
-                was ^ 1,
-                was ^ 4,
-                b'c',
-                b'r',
-                b'(',
-                b'{',
-                b'0',
-            ] {
+            for byte in [0, 1, 0x7f, 0xff, was ^ 0x80, was ^ 1, was ^ 4, b'c', b'r', b'(', b'{', b'0'] {
                 damaged[at] = byte;
                 let _ = check(&damaged, format);
             }
@@ -141,28 +123,17 @@ fn only_known_interpreters_have_a_format() {
 
 #[test]
 fn the_number_of_locals_is_that_of_their_names_where_it_is_written() {
-    let (format, code) = samples()
-        .find(|(format, _)| *format == Format::of(3, 8).unwrap())
-        .unwrap();
+    let (format, code) = samples().find(|(format, _)| *format == Format::of(3, 8).unwrap()).unwrap();
     let mut damaged = code.to_vec();
     damaged[13] = 1;
-    assert_eq!(
-        check(&damaged, format).unwrap_err(),
-        Malformed {
-            offset: 0,
-            reason: Reason::LocalsDisagree
-        }
-    );
+    assert_eq!(check(&damaged, format).unwrap_err(), Malformed { offset: 0, reason: Reason::LocalsDisagree });
 }
 
 #[test]
 fn a_message_says_where_and_what() {
     let damaged = module(b")\x01\xbf");
     let malformed = check(&damaged, Format::of(3, 11).unwrap()).unwrap_err();
-    assert_eq!(
-        malformed.to_string(),
-        "malformed bytecode at offset 32: unknown type byte 0xbf"
-    );
+    assert_eq!(malformed.to_string(), "malformed bytecode at offset 32: unknown type byte 0xbf");
     let wrong = Module::default().with("names", b"N").bytes();
     let malformed = check(&wrong, Format::of(3, 11).unwrap()).unwrap_err();
     assert_eq!(malformed.reason.to_string(), "co_names is not a tuple of strings");

@@ -6,7 +6,8 @@
 use super::code::Parts;
 use super::error::{Malformed, Reason};
 use super::format::Format;
-use super::reader::{HASHABLE, Item, Kind, Object, Reader, STRING, STRINGS, Shape, offset};
+use super::object::{HASHABLE, Kind, Object, STRING, STRINGS, Shape, offset};
+use super::reader::{Item, Reader};
 
 /// `MAX_MARSHAL_STACK_DEPTH`: the outermost object is at depth 1, and nothing is deeper than this.
 const MAX_DEPTH: usize = 2000;
@@ -55,19 +56,13 @@ impl<'a> Walk<'a> {
     pub(super) fn run(mut self) -> Result<&'a [u8], Malformed> {
         let outermost = self.outermost()?;
         let (Kind::Container(Shape::Code), Some(filename)) = (outermost.kind, self.filename) else {
-            return Err(Malformed {
-                offset: 0,
-                reason: Reason::NotCode,
-            });
+            return Err(Malformed { offset: 0, reason: Reason::NotCode });
         };
         match self.reader.left() {
             0 => Ok(self.reader.content(filename)),
             left => {
                 let offset = self.reader.position();
-                Err(Malformed {
-                    offset,
-                    reason: Reason::Trailing(left),
-                })
+                Err(Malformed { offset, reason: Reason::Trailing(left) })
             }
         }
     }
@@ -96,11 +91,7 @@ impl<'a> Walk<'a> {
                 Ok(Some(object))
             }
             Item::Reference(index) => self.resolve(index).map(Some),
-            Item::Open {
-                shape,
-                count,
-                flagged,
-            } => self.open(shape, count, flagged),
+            Item::Open { shape, count, flagged } => self.open(shape, count, flagged),
             Item::Null => self.end_dict().map(Some),
         }
     }
@@ -118,14 +109,7 @@ impl Walk<'_> {
     /// A container or a code object begins. It is complete at once if it has no parts.
     fn open(&mut self, shape: Shape, count: u32, flagged: bool) -> Result<Option<Object>, Malformed> {
         let slot = flagged.then(|| self.reserve());
-        let frame = Frame {
-            shape,
-            common: u8::MAX,
-            key: shape.has_keys(),
-            count,
-            left: count,
-            slot,
-        };
+        let frame = Frame { shape, common: u8::MAX, key: shape.has_keys(), count, left: count, slot };
         if count == 0 && !shape.ends_itself() {
             return Ok(Some(self.complete(&frame)));
         }
@@ -144,12 +128,7 @@ impl Walk<'_> {
     /// The index is given when an object begins, whatever is inside it; it may be used when it has ended.
     fn reserve(&mut self) -> u32 {
         let slot = offset(self.references.len());
-        self.references.push(Object {
-            kind: Kind::Incomplete,
-            traits: 0,
-            at: 0,
-            size: 0,
-        });
+        self.references.push(Object::INCOMPLETE);
         slot
     }
 
@@ -178,11 +157,7 @@ impl Walk<'_> {
     /// A null: the dict that is being read ends here. Nowhere else is there a null.
     fn end_dict(&mut self) -> Result<Object, Malformed> {
         match self.stack.last() {
-            Some(Frame {
-                shape: Shape::Dict | Shape::Frozendict,
-                key: true,
-                ..
-            }) => self.close(),
+            Some(Frame { shape: Shape::Dict | Shape::Frozendict, key: true, .. }) => self.close(),
             _ => Err(self.reader.fail(Reason::Null)),
         }
     }
@@ -205,12 +180,7 @@ impl Walk<'_> {
             Shape::Frozenset => HASHABLE,
             Shape::List | Shape::Set | Shape::Dict => 0,
         };
-        let object = Object {
-            kind: Kind::Container(frame.shape),
-            traits,
-            at: 0,
-            size: frame.count,
-        };
+        let object = Object { kind: Kind::Container(frame.shape), traits, at: 0, size: frame.count };
         if let Some(place) = frame.slot.and_then(|slot| self.references.get_mut(slot as usize)) {
             *place = object;
         }
@@ -226,9 +196,7 @@ impl Walk<'_> {
             && let Some((&field, rest)) = parts.rest.split_first()
         {
             parts.rest = rest;
-            parts
-                .object(field, object)
-                .map_err(|reason| self.reader.fail(reason))?;
+            parts.object(field, object).map_err(|reason| self.reader.fail(reason))?;
         }
         self.numbers()
     }
@@ -244,9 +212,7 @@ impl Walk<'_> {
             }
             parts.rest = rest;
             let number = self.reader.number()?;
-            parts
-                .number(field, number)
-                .map_err(|reason| self.reader.fail(reason))?;
+            parts.number(field, number).map_err(|reason| self.reader.fail(reason))?;
         }
         Ok(true)
     }
@@ -254,10 +220,7 @@ impl Walk<'_> {
     fn close_code(&mut self) -> Result<(), Malformed> {
         if let Some(parts) = self.codes.pop() {
             let check = parts.finish(|object| self.reader.content(object));
-            check.map_err(|reason| Malformed {
-                offset: parts.at,
-                reason,
-            })?;
+            check.map_err(|reason| Malformed { offset: parts.at, reason })?;
             self.filename = parts.filename;
         }
         Ok(())

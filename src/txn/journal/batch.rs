@@ -95,16 +95,10 @@ impl Journal {
                 if directory == next {
                     batch.directories.push(path(row, 2)?);
                 }
-                let staged_in = row
-                    .get::<_, Option<i64>>(14)?
-                    .and_then(|number| usize::try_from(number).ok());
+                let staged_in =
+                    row.get::<_, Option<i64>>(14)?.and_then(|number| usize::try_from(number).ok());
                 let id = IntentId(row.get(0)?);
-                batch.intents.push(Intent {
-                    id,
-                    directory,
-                    action: action(row)?,
-                    staged_in,
-                });
+                batch.intents.push(Intent { id, directory, action: action(row)?, staged_in });
             }
             Ok(batch)
         })
@@ -113,11 +107,7 @@ impl Journal {
 
 pub(super) fn recording(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection
-        .query_row(
-            "SELECT id FROM transactions WHERE state = 'recording'",
-            [],
-            |row| row.get(0),
-        )
+        .query_row("SELECT id FROM transactions WHERE state = 'recording'", [], |row| row.get(0))
         .optional()
 }
 
@@ -200,16 +190,11 @@ fn action(row: &Row<'_>) -> rusqlite::Result<Action> {
     let target = name(row, 3)?;
     if row.get_ref(4)? == rusqlite::types::ValueRef::Null {
         let remnant = Remnant::parse(&target);
-        return remnant
-            .map(Action::Remove)
-            .ok_or_else(|| unreadable(3, "a target that is no bytecode"));
+        return remnant.map(Action::Remove).ok_or_else(|| unreadable(3, "a target that is no bytecode"));
     }
     let source = name(row, 4)?;
     let level = Level::new(row.get(6)?).ok_or_else(|| unreadable(6, "no such level"))?;
-    let seen = crate::disk::Identity {
-        device: row.get::<_, i64>(13)?.cast_unsigned(),
-        ..identity(row, 9)?
-    };
+    let seen = crate::disk::Identity { device: row.get::<_, i64>(13)?.cast_unsigned(), ..identity(row, 9)? };
     let tag = Remnant::parse(&target).map(|remnant| String::from_utf8_lossy(remnant.tag()).into_owned());
     let rebuilt = tag.and_then(|tag| Target::of(&source, &tag, level).ok());
     match rebuilt {

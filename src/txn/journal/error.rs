@@ -32,38 +32,23 @@ impl JournalError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged(words(&source)),
             _ => Kind::Sqlite(verb, source),
         };
-        Self {
-            path: path.to_owned(),
-            kind,
-        }
+        Self { path: path.to_owned(), kind }
     }
 
     pub(super) fn io(path: &Path, cause: io::Error) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Io(cause),
-        }
+        Self { path: path.to_owned(), kind: Kind::Io(cause) }
     }
 
     pub(super) fn damaged(path: &Path, what: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Damaged(what.to_owned()),
-        }
+        Self { path: path.to_owned(), kind: Kind::Damaged(what.to_owned()) }
     }
 
     pub(super) fn newer(path: &Path, found: i64, known: i64) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Newer { found, known },
-        }
+        Self { path: path.to_owned(), kind: Kind::Newer { found, known } }
     }
 
     pub(super) fn older(path: &Path, found: i64, known: i64) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Older { found, known },
-        }
+        Self { path: path.to_owned(), kind: Kind::Older { found, known } }
     }
 
     /// Whether the file is damaged: no journal, or not a whole one.
@@ -95,12 +80,8 @@ impl JournalError {
 #[must_use]
 pub fn is_medium(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<disk::Error>()
-            .is_some_and(disk::Error::is_medium)
-            || cause
-                .downcast_ref::<JournalError>()
-                .is_some_and(JournalError::is_medium)
+        cause.downcast_ref::<disk::Error>().is_some_and(disk::Error::is_medium)
+            || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_medium)
     })
 }
 

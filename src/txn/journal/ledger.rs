@@ -5,20 +5,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::Journal;
 use super::error::Result;
 use super::registry::{identity, mode, name, path};
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
-use crate::txn::intent::{Hash, InterpreterId, TxnId};
+use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
 
 /// A published target.
 #[derive(Debug, Clone)]
 pub struct LedgerEntry {
-    /// The source's file name.
-    pub source: OsString,
     /// Who compiled it.
     pub interpreter: InterpreterId,
     /// How Python checks it.
@@ -46,90 +44,115 @@ pub struct FailureEntry {
     pub message: String,
 }
 
+/// What the ledger has of one directory, by the targets' names.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// What is published.
+    pub published: HashMap<OsString, LedgerEntry>,
+    /// What could not be compiled.
+    pub failed: HashMap<OsString, FailureEntry>,
+}
+
 impl Journal {
-    /// What is published in a directory, by the targets' names.
+    /// What the ledger has of the directory `top` and of those below it. Read at once, so that nobody who
+    /// records has to wait until a walk is over.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn published(&self, directory: &Path) -> Result<HashMap<OsString, LedgerEntry>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT target, source, interpreter, mode, inode, size, mtime, ctime, source_hash, code_hash,
-                        pyc_inode, pyc_size, pyc_mtime
-                 FROM ledger WHERE directory = (SELECT id FROM directories WHERE path = ?1)",
-            )?;
-            let rows = statement.query_map([directory.as_os_str().as_bytes()], |row| {
-                let entry = LedgerEntry {
-                    source: name(row, 1)?,
-                    interpreter: InterpreterId(row.get(2)?),
-                    mode: mode(row, 3)?,
-                    identity: identity(row, 4)?,
-                    source_hash: row.get(8)?,
-                    code_hash: row.get(9)?,
-                    pyc: Identity {
-                        inode: row.get::<_, i64>(10)?.cast_unsigned(),
-                        size: row.get::<_, i64>(11)?.cast_unsigned(),
-                        mtime: row.get(12)?,
-                        ..Identity::default()
-                    },
-                };
-                Ok((name(row, 0)?, entry))
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// What could not be compiled in a directory, by the targets' names.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn failed(&self, directory: &Path) -> Result<HashMap<OsString, FailureEntry>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
-                 FROM failures WHERE directory = (SELECT id FROM directories WHERE path = ?1)",
-            )?;
-            let rows = statement.query_map([directory.as_os_str().as_bytes()], |row| {
-                let entry = FailureEntry {
-                    refused: row.get(1)?,
-                    interpreter: InterpreterId(row.get(2)?),
-                    identity: identity(row, 3)?,
-                    message: row.get(7)?,
-                };
-                Ok((name(row, 0)?, entry))
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// The directories at or below `top` in which something is published or has failed.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn ledger_directories(&self, top: &Path) -> Result<Vec<PathBuf>> {
+    pub fn shelves(&self, top: &Path) -> Result<HashMap<PathBuf, Shelf>> {
         let top = top.as_os_str().as_bytes();
         // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
         let stem = top.strip_suffix(b"/").unwrap_or(top);
-        let (first, behind) = ([stem, b"/"].concat(), [stem, b"0"].concat());
+        self.read_shelves(
+            "path = ?1 OR (path >= ?2 AND path < ?3)",
+            &[top, &[stem, b"/"].concat(), &[stem, b"0"].concat()],
+        )
+    }
+
+    /// What the ledger has of one directory.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn shelf(&self, directory: &Path) -> Result<Shelf> {
+        let mut shelves = self.read_shelves("path = ?1", &[directory.as_os_str().as_bytes()])?;
+        Ok(shelves.remove(directory).unwrap_or_default())
+    }
+
+    /// What is published under the targets of a transaction's intents.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn published(&self, txn: TxnId) -> Result<HashMap<IntentId, LedgerEntry>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT path FROM directories
-                 WHERE (path = ?1 OR (path >= ?2 AND path < ?3))
-                   AND (EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id)
-                        OR EXISTS (SELECT 1 FROM failures WHERE directory = directories.id))
-                 ORDER BY path",
-            )?;
-            let rows = statement.query_map((top, first, behind), |row| path(row, 0))?;
+            let mut statement = connection.prepare(&format!(
+                "SELECT intents.id, {ENTRY} FROM intents JOIN ledger USING (directory, target)
+                 WHERE intents.txn = ?1 AND intents.source IS NOT NULL"
+            ))?;
+            let rows = statement.query_map([txn.0], |row| Ok((IntentId(row.get(0)?), entry(row, 1)?)))?;
             rows.collect()
         })
     }
+
+    fn read_shelves(&self, which: &str, paths: &[&[u8]]) -> Result<HashMap<PathBuf, Shelf>> {
+        self.read(|connection| {
+            let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
+                 WHERE {which}"
+            ))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+            while let Some(row) = rows.next()? {
+                let shelf = shelves.entry(path(row, 0)?).or_default();
+                shelf.published.insert(name(row, 1)?, entry(row, 2)?);
+            }
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT path, target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
+                 FROM failures JOIN directories ON directories.id = directory WHERE {which}"
+            ))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+            while let Some(row) = rows.next()? {
+                let shelf = shelves.entry(path(row, 0)?).or_default();
+                shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
+            }
+            Ok(shelves)
+        })
+    }
+}
+
+/// The columns of a [`LedgerEntry`].
+const ENTRY: &str = "ledger.interpreter, ledger.mode, ledger.inode, ledger.size, ledger.mtime, ledger.ctime,
+    ledger.source_hash, ledger.code_hash, ledger.pyc_inode, ledger.pyc_size, ledger.pyc_mtime";
+
+fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<LedgerEntry> {
+    Ok(LedgerEntry {
+        interpreter: InterpreterId(row.get(first)?),
+        mode: mode(row, first + 1)?,
+        identity: identity(row, first + 2)?,
+        source_hash: row.get(first + 6)?,
+        code_hash: row.get(first + 7)?,
+        pyc: Identity {
+            inode: row.get::<_, i64>(first + 8)?.cast_unsigned(),
+            size: row.get::<_, i64>(first + 9)?.cast_unsigned(),
+            mtime: row.get(first + 10)?,
+            ..Identity::default()
+        },
+    })
+}
+
+fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<FailureEntry> {
+    Ok(FailureEntry {
+        refused: row.get(first)?,
+        interpreter: InterpreterId(row.get(first + 1)?),
+        identity: identity(row, first + 2)?,
+        message: row.get(first + 6)?,
+    })
 }
 
 /// Brings the ledger up to the outcomes of a transaction.
 pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
     for statement in [
         "INSERT OR REPLACE INTO ledger
-         SELECT directory, target, source,
+         SELECT directory, target,
                 coalesce(owner, (SELECT owner FROM ledger WHERE ledger.directory = intents.directory
                                                             AND ledger.target = intents.target)),
                 txn, interpreter, mode, inode, size, mtime, ctime,

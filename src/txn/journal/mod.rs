@@ -21,7 +21,7 @@ mod transitions;
 
 pub use batch::Which;
 pub use error::{JournalError, is_medium};
-pub use ledger::{FailureEntry, LedgerEntry};
+pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use transitions::StagingPlace;
 
@@ -53,10 +53,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]: among others a journal from a newer pyc-txn, and a damaged one.
     pub fn open(directory: &Path) -> Result<Self> {
-        Self::open_with(
-            directory,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )
+        Self::open_with(directory, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
     /// Opens the journal for reading only; `None` where there is none.
@@ -83,12 +80,8 @@ impl Journal {
             .pragma_update(None, "journal_mode", "TRUNCATE")
             .or_else(ignore_read_only)
             .map_err(failed)?;
-        connection
-            .pragma_update(None, "synchronous", "EXTRA")
-            .map_err(failed)?;
-        connection
-            .pragma_update(None, "foreign_keys", true)
-            .map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "EXTRA").map_err(failed)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_up(&mut connection, &path)?;
         Ok(Self { connection, path })
@@ -107,11 +100,7 @@ impl Journal {
     pub fn check(&self) -> Result<()> {
         let verdict: String =
             self.read(|connection| connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
-        if verdict == "ok" {
-            Ok(())
-        } else {
-            Err(JournalError::damaged(&self.path, &verdict))
-        }
+        if verdict == "ok" { Ok(()) } else { Err(JournalError::damaged(&self.path, &verdict)) }
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -125,10 +114,8 @@ impl Journal {
         statements: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let failed = |source| JournalError::new("write", &self.path, source);
-        let write = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)?;
+        let write =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let value = statements(&write).map_err(failed)?;
         fault::step(step, &self.path).map_err(|cause| JournalError::io(&self.path, cause))?;
         write.commit().map_err(failed)?;

@@ -31,10 +31,7 @@ impl Journal {
                 let interpreter = Interpreter {
                     path: path(row, 1)?,
                     cache_tag: row.get(2)?,
-                    dialect: Dialect {
-                        magic: row.get(3)?,
-                        version: (row.get(4)?, row.get(5)?),
-                    },
+                    dialect: Dialect { magic: row.get(3)?, version: (row.get(4)?, row.get(5)?) },
                     rights: if row.get(6)? { Rights::Nobody } else { Rights::Own },
                 };
                 Ok((InterpreterId(row.get(0)?), interpreter, identity(row, 7)?))

@@ -133,9 +133,7 @@ impl Journal {
     pub fn transaction(&self, txn: TxnId) -> Result<Option<TransactionReport>> {
         self.read(|connection| {
             let query = format!("{TRANSACTIONS} WHERE id = ?1");
-            connection
-                .query_row(&query, [txn.0], |row| transaction(connection, row))
-                .optional()
+            connection.query_row(&query, [txn.0], |row| transaction(connection, row)).optional()
         })
     }
 
@@ -213,16 +211,13 @@ impl Journal {
     pub fn warnings(&self) -> Result<Vec<WarningReport>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT path, ledger.source, warnings
+                "SELECT path, source, warnings
                  FROM ledger JOIN intents USING (txn, directory, target)
                  JOIN directories ON directories.id = ledger.directory
-                 WHERE warnings IS NOT NULL ORDER BY path, ledger.source",
+                 WHERE warnings IS NOT NULL ORDER BY path, source",
             )?;
             let rows = statement.query_map([], |row| {
-                Ok(WarningReport {
-                    path: path(row, 0)?.join(name(row, 1)?),
-                    warnings: row.get(2)?,
-                })
+                Ok(WarningReport { path: path(row, 0)?.join(name(row, 1)?), warnings: row.get(2)? })
             })?;
             rows.collect()
         })

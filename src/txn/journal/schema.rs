@@ -25,17 +25,13 @@ pub(super) fn bring_up(connection: &mut Connection, path: &Path) -> Result<()> {
         }
         _ => {}
     }
-    let write = connection
-        .transaction_with_behavior(TransactionBehavior::Exclusive)
-        .map_err(failed)?;
+    let write = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
     // Another process may have been first.
     let found = version(&write).map_err(failed)?;
     for (number, migration) in (1..).zip(MIGRATIONS) {
         if number > found {
             write.execute_batch(migration).map_err(failed)?;
-            write
-                .pragma_update(None, "user_version", number)
-                .map_err(failed)?;
+            write.pragma_update(None, "user_version", number).map_err(failed)?;
         }
     }
     fault::step("journal: bring up schema", path).map_err(|cause| JournalError::io(path, cause))?;
@@ -60,13 +56,8 @@ mod tests {
     #[test]
     fn a_journal_of_a_newer_program_is_refused_with_both_numbers() {
         let mut connection = journal_with("PRAGMA user_version = 99");
-        let message = bring_up(&mut connection, Path::new("/j"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("schema 99") && message.contains(&format!("knows {KNOWN}")),
-            "{message}"
-        );
+        let message = bring_up(&mut connection, Path::new("/j")).unwrap_err().to_string();
+        assert!(message.contains("schema 99") && message.contains(&format!("knows {KNOWN}")), "{message}");
     }
 
     #[test]
@@ -111,17 +102,11 @@ mod tests {
     #[test]
     fn a_transaction_cannot_begin_in_the_middle() {
         let connection = journal_with("");
-        for (kind, state, legal) in [
-            ("commit", "committing", false),
-            ("commit", "staged", false),
-            ("clean", "committing", true),
-        ] {
+        for (kind, state, legal) in
+            [("commit", "committing", false), ("commit", "staged", false), ("clean", "committing", true)]
+        {
             let statement = "INSERT INTO transactions (kind, state, began) VALUES (?1, ?2, 0)";
-            assert_eq!(
-                connection.execute(statement, (kind, state)).is_ok(),
-                legal,
-                "{kind} {state}"
-            );
+            assert_eq!(connection.execute(statement, (kind, state)).is_ok(), legal, "{kind} {state}");
         }
     }
 
@@ -133,11 +118,7 @@ mod tests {
              INSERT INTO intents (txn, directory, target) VALUES (1, 1, x'61');
              UPDATE transactions SET state = 'rolled-back', ended = 1;",
         );
-        assert!(
-            connection
-                .execute("UPDATE intents SET outcome = 'removed'", [])
-                .is_err()
-        );
+        assert!(connection.execute("UPDATE intents SET outcome = 'removed'", []).is_err());
         let late = "INSERT INTO intents (txn, directory, target) VALUES (1, 1, x'62')";
         assert!(connection.execute(late, []).is_err());
     }

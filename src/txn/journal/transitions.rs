@@ -47,9 +47,7 @@ impl Journal {
     pub fn state(&self, txn: TxnId) -> Result<Option<State>> {
         self.read(|connection| {
             let query = "SELECT state FROM transactions WHERE id = ?1";
-            connection
-                .query_row(query, [txn.0], |row| state(row.get_ref(0)?.as_str()?))
-                .optional()
+            connection.query_row(query, [txn.0], |row| state(row.get_ref(0)?.as_str()?)).optional()
         })
     }
 
@@ -132,10 +130,7 @@ impl Journal {
     ) -> Result<()> {
         self.write("journal: committing", |write| {
             write_outcomes(write, txn, changed)?;
-            write.execute(
-                "UPDATE transactions SET state = 'committing', held = 0 WHERE id = ?1",
-                [txn.0],
-            )?;
+            write.execute("UPDATE transactions SET state = 'committing', held = 0 WHERE id = ?1", [txn.0])?;
             Ok(())
         })
     }
@@ -190,10 +185,7 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
         ),
         [txn.0, open],
     )?;
-    write.execute(
-        &format!("DELETE FROM intents WHERE txn = ?1 AND {which}"),
-        [txn.0],
-    )?;
+    write.execute(&format!("DELETE FROM intents WHERE txn = ?1 AND {which}"), [txn.0])?;
     Ok(())
 }
 
@@ -294,14 +286,11 @@ fn number(place: usize) -> rusqlite::Result<i64> {
 }
 
 fn state(word: &str) -> rusqlite::Result<State> {
-    word.parse()
-        .map_err(|error: crate::txn::state::UnknownState| unreadable(0, &error.to_string()))
+    word.parse().map_err(|error: crate::txn::state::UnknownState| unreadable(0, &error.to_string()))
 }
 
 /// Seconds since 1970 (UTC).
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_secs().cast_signed()
 }

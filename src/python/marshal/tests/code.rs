@@ -28,13 +28,7 @@ fn every_part_of_a_code_object_has_its_type() {
         assert_eq!(Module::default().with(name, b"0").reason(), Some(Reason::Null));
     }
     let mixed = Module::default().with("names", b")\x02z\x01aN").reason();
-    assert_eq!(
-        mixed,
-        Some(Reason::WrongType {
-            part: "co_names",
-            wanted: "a tuple of strings"
-        })
-    );
+    assert_eq!(mixed, Some(Reason::WrongType { part: "co_names", wanted: "a tuple of strings" }));
     assert_eq!(Module::default().with("names", b")\0").reason(), None);
 }
 
@@ -47,28 +41,16 @@ fn the_counts_of_a_code_object_go_together() {
     let (one, two, three): (&[u8], &[u8], &[u8]) = (&[1, 0, 0, 0], &[2, 0, 0, 0], &[3, 0, 0, 0]);
     assert_eq!(with(&[("argcount", two)]), None);
     assert_eq!(with(&[("argcount", three)]), Some(Reason::TooManyArguments));
-    assert_eq!(
-        with(&[("argcount", two), ("kwonlyargcount", one)]),
-        Some(Reason::TooManyArguments)
-    );
-    assert_eq!(
-        with(&[("argcount", two), ("flags", &[4, 0, 0, 0])]),
-        Some(Reason::TooManyArguments)
-    );
+    assert_eq!(with(&[("argcount", two), ("kwonlyargcount", one)]), Some(Reason::TooManyArguments));
+    assert_eq!(with(&[("argcount", two), ("flags", &[4, 0, 0, 0])]), Some(Reason::TooManyArguments));
     assert_eq!(with(&[("argcount", one), ("flags", &[8, 0, 0, 0])]), None);
     assert_eq!(with(&[("posonlyargcount", one)]), Some(Reason::TooManyArguments));
     assert_eq!(
         with(&[("argcount", two), ("localspluskinds", b"s\x02\0\0\0 @")]),
         Some(Reason::TooManyArguments)
     );
-    assert_eq!(
-        with(&[("localspluskinds", b"s\x01\0\0\0 ")]),
-        Some(Reason::LocalsDisagree)
-    );
-    assert_eq!(
-        with(&[("stacksize", &[0xff; 4])]),
-        Some(Reason::Negative("co_stacksize"))
-    );
+    assert_eq!(with(&[("localspluskinds", b"s\x01\0\0\0 ")]), Some(Reason::LocalsDisagree));
+    assert_eq!(with(&[("stacksize", &[0xff; 4])]), Some(Reason::Negative("co_stacksize")));
     assert_eq!(with(&[("firstlineno", &[0xff; 4])]), None);
 }
 
@@ -93,14 +75,8 @@ fn a_file_name_is_the_bytes_of_its_path() {
     assert_eq!(name(b"z\x04m.py"), Ok(b"m.py".to_vec()));
     assert_eq!(name(b"u\x05\0\0\0\xc3\xa9.py"), Ok("é.py".as_bytes().to_vec()));
     // b'\x80\xff.py' as the interpreter keeps it: two lone surrogates, U+DC80 and U+DCFF.
-    assert_eq!(
-        name(b"u\x09\0\0\0\xed\xb2\x80\xed\xb3\xbf.py"),
-        Ok(b"\x80\xff.py".to_vec())
-    );
+    assert_eq!(name(b"u\x09\0\0\0\xed\xb2\x80\xed\xb3\xbf.py"), Ok(b"\x80\xff.py".to_vec()));
     // U+D55C begins with the same byte and is no surrogate.
-    assert_eq!(
-        name(b"u\x03\0\0\0\xed\x95\x9c"),
-        Ok("\u{d55c}".as_bytes().to_vec())
-    );
+    assert_eq!(name(b"u\x03\0\0\0\xed\x95\x9c"), Ok("\u{d55c}".as_bytes().to_vec()));
     assert_eq!(name(b"z\x03a\0b").unwrap_err().reason, Reason::NulInPath);
 }

@@ -20,10 +20,7 @@ fn what_is_not_code_is_refused() {
     }
     assert_eq!(reason(b""), Some(Reason::CutOff));
     assert_eq!(reason(b"0"), Some(Reason::Null));
-    assert_eq!(
-        reason(&[b")\x01", &module(b")\0")[..]].concat()),
-        Some(Reason::NotCode)
-    );
+    assert_eq!(reason(&[b")\x01", &module(b")\0")[..]].concat()), Some(Reason::NotCode));
 }
 
 #[test]
@@ -82,23 +79,12 @@ fn constants_that_no_loader_takes_are_refused() {
         (b"s\xff\xff\xff\xff", Reason::NegativeSize),
         (b"(\xff\xff\xff\xff", Reason::NegativeSize),
         (b"\xce", Reason::StrayFlag),
-        (
-            b"{0N0",
-            Reason::WrongType {
-                part: "co_names",
-                wanted: "a tuple of strings",
-            },
-        ),
+        (b"{0N0", Reason::WrongType { part: "co_names", wanted: "a tuple of strings" }),
         (b"{N0", Reason::Null),
         (b">\x01\0\0\x000", Reason::Null),
     ];
     for (constant, expected) in wrong {
-        assert_eq!(
-            reason_of_constant(constant),
-            Some(expected),
-            "{}",
-            constant.escape_ascii()
-        );
+        assert_eq!(reason_of_constant(constant), Some(expected), "{}", constant.escape_ascii());
     }
 }
 
@@ -128,23 +114,9 @@ fn references_are_numbered_by_where_their_objects_begin() {
     // The tuple of constants is 0, the frozenset 1, its string 2.
     let consts = b"\xa9\x03\xbe\x01\0\0\0\xfa\x01ar\x01\0\0\0r\x02\0\0\0";
     assert_eq!(reason(&module(consts)), None);
-    assert_eq!(
-        Module::default()
-            .with("consts", consts)
-            .with("name", b"r\x02\0\0\0")
-            .reason(),
-        None
-    );
-    let wrong = Module::default()
-        .with("consts", consts)
-        .with("name", b"r\x01\0\0\0");
-    assert_eq!(
-        wrong.reason(),
-        Some(Reason::WrongType {
-            part: "co_name",
-            wanted: "a string"
-        })
-    );
+    assert_eq!(Module::default().with("consts", consts).with("name", b"r\x02\0\0\0").reason(), None);
+    let wrong = Module::default().with("consts", consts).with("name", b"r\x01\0\0\0");
+    assert_eq!(wrong.reason(), Some(Reason::WrongType { part: "co_name", wanted: "a string" }));
 }
 
 #[test]
@@ -160,30 +132,18 @@ fn a_reference_to_what_is_missing_or_not_complete_is_refused() {
     ] {
         assert_eq!(reason_of_constant(constant), Some(Reason::BadReference(index)));
     }
-    let code = Module::default()
-        .with("type", b"\xe3")
-        .with("consts", b")\x01r\0\0\0\0");
+    let code = Module::default().with("type", b"\xe3").with("consts", b")\x01r\0\0\0\0");
     assert_eq!(code.reason(), Some(Reason::BadReference(0)));
 }
 
 #[test]
 fn what_has_no_hash_is_no_key() {
     let list = b"[\0\0\0\0";
-    for around in [
-        &b"<\x01\0\0\0"[..],
-        b">\x01\0\0\0",
-        b">\x01\0\0\0)\x01",
-        b"{",
-        b">\x01\0\0\0:NN",
-        b">\x01\0\0\0}N",
-    ] {
+    for around in
+        [&b"<\x01\0\0\0"[..], b">\x01\0\0\0", b">\x01\0\0\0)\x01", b"{", b">\x01\0\0\0:NN", b">\x01\0\0\0}N"]
+    {
         let constant = [around, list, b"0"].concat();
-        assert_eq!(
-            reason_of_constant(&constant),
-            Some(Reason::Unhashable),
-            "{}",
-            around.escape_ascii()
-        );
+        assert_eq!(reason_of_constant(&constant), Some(Reason::Unhashable), "{}", around.escape_ascii());
     }
     let code = [b">\x01\0\0\0", &module(b")\x01[\0\0\0\0")[..]].concat();
     assert_eq!(reason_of_constant(&code), Some(Reason::Unhashable));

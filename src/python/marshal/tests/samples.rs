@@ -17,9 +17,7 @@ use super::super::Format;
 /// Format and code, for every interpreter that is known.
 pub(super) fn samples() -> impl Iterator<Item = (Format, &'static [u8])> {
     let cpython = CPYTHON.iter().map(|&(minor, code)| (Format::of(3, minor), code));
-    let pypy = PYPY
-        .iter()
-        .map(|&(minor, code)| (Format::of_pypy(3, minor), code));
+    let pypy = PYPY.iter().map(|&(minor, code)| (Format::of_pypy(3, minor), code));
     cpython.chain(pypy).map(|(format, code)| (format.unwrap(), code))
 }
 
