@@ -44,6 +44,19 @@ pub struct Dir {
 #[must_use]
 pub struct Durable(());
 
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symlink, wherever it leads.
+    Symlink,
+    /// A FIFO, a socket, a device.
+    Other,
+}
+
 /// What became of a rename.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Renamed {
@@ -193,11 +206,30 @@ impl Dir {
         self.remove_empty_child(name).map(drop)
     }
 
+    /// What the name stands for, without following a symlink; `None` where there is nothing.
+    ///
+    /// # Errors
+    /// What `fstatat(2)` says.
+    pub fn examine(&self, name: impl AsRef<OsStr>) -> Result<Option<(Kind, Identity)>> {
+        match rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let kind = match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::RegularFile => Kind::File,
+                    FileType::Directory => Kind::Directory,
+                    FileType::Symlink => Kind::Symlink,
+                    _ => Kind::Other,
+                };
+                Ok(Some((kind, Identity::of(&stat))))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::new("examine", &self.path.join(name.as_ref()), errno)),
+        }
+    }
+
     /// Whether there is a file of this name, not a symlink to one.
     #[must_use]
     pub fn has_file(&self, name: impl AsRef<OsStr>) -> bool {
-        let stat = rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        matches!(self.examine(name), Ok(Some((Kind::File, _))))
     }
 
     /// The error that says that this directory is not there any more.
@@ -213,13 +245,12 @@ impl Dir {
     pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<()> {
         let path = self.path.join(name.as_ref());
         let may = Access::WRITE_OK | Access::EXEC_OK;
-        let (path, answer) = match rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-                (&path, Err(Errno::NOTDIR))
+        let (path, answer) = match self.examine(name.as_ref())? {
+            Some((Kind::Directory, _)) => {
+                (&path, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
             }
-            Ok(_) => (&path, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS)),
-            Err(Errno::NOENT) => (&self.path, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
-            Err(errno) => (&path, Err(errno)),
+            Some(_) => (&path, Err(Errno::NOTDIR)),
+            None => (&self.path, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
         };
         answer.map_err(|errno| Error::new("write to", path, errno))
     }

@@ -68,7 +68,7 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(V
             only.is_none_or(|only| remnant.source() == *only)
                 && (tags.is_empty() || tags.iter().any(|tag| tag.as_bytes() == remnant.tag()))
         };
-        let remnants = listing.cached.iter().filter_map(|name| Remnant::parse(name)).filter(is_meant);
+        let remnants = listing.cached.keys().filter_map(|name| Remnant::parse(name)).filter(is_meant);
         let actions: Vec<Action> = remnants.map(Action::Remove).collect();
         if !actions.is_empty() {
             groups.push(Group { directory: listing.directory.clone(), owner: None, actions });

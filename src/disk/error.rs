@@ -16,7 +16,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Self {
+    /// `cannot <verb> '<path>': <cause>`.
+    pub(crate) fn new(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Self {
         Self { action: format!("cannot {verb} {}", Quoted(path)), cause: cause.into() }
     }
 
@@ -35,6 +36,12 @@ impl Error {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.cause.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether something else stands where a directory is wanted; a symlink counts as something else.
+    #[must_use]
+    pub fn is_no_directory(&self) -> bool {
+        matches!(Errno::from_io_error(&self.cause), Some(Errno::NOTDIR | Errno::LOOP))
     }
 
     /// Whether the filesystem is mounted read-only.

@@ -105,9 +105,15 @@ impl Header {
     }
 }
 
-/// The modification time as the header has it: whole seconds, rounded down, the low 32 bits.
+/// The modification time as the header has it, the low 32 bits: seconds as importlib has them, which is `int` of
+/// the double `os.stat` makes. In the last 120 ns of a second that is the next second.
+#[expect(clippy::cast_possible_truncation, reason = "truncating is what Python's int does")]
+#[expect(clippy::cast_precision_loss, reason = "the loss is the point")]
 fn seconds(identity: &Identity) -> u32 {
-    low_word(identity.mtime.div_euclid(1_000_000_000).cast_unsigned())
+    let (seconds, nanoseconds) =
+        (identity.mtime.div_euclid(1_000_000_000), identity.mtime.rem_euclid(1_000_000_000));
+    let time = seconds as f64 + 1e-9 * nanoseconds as f64;
+    low_word((time as i64).cast_unsigned())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "PEP 552: the low 32 bits")]
@@ -121,7 +127,7 @@ mod tests {
 
     const SOURCE: &[u8] = b"x = 1\n";
     const IDENTITY: Identity =
-        Identity { device: 1, inode: 2, size: 6, mtime: 1_700_000_000_999_999_999, ctime: 0 };
+        Identity { device: 1, inode: 2, size: 6, mtime: 1_700_000_000_900_000_000, ctime: 0 };
 
     fn header(version: (u8, u8), magic: [u8; 4], mode: Invalidation) -> Vec<u8> {
         Dialect { version, magic }.header(mode, &IDENTITY, SOURCE).as_bytes().to_vec()
@@ -131,6 +137,21 @@ mod tests {
     fn a_timestamp_header_has_magic_flags_mtime_and_size() {
         let expected = b"\xa7\x0d\x0d\x0a\0\0\0\0\x00\xf1\x53\x65\x06\0\0\0";
         assert_eq!(header((3, 11), *b"\xa7\x0d\x0d\x0a", Invalidation::Timestamp), expected);
+    }
+
+    /// The numbers are those of `int(os.stat(path).st_mtime)`.
+    #[test]
+    fn seconds_are_rounded_as_importlib_rounds_them() {
+        for (mtime, expected) in [
+            (1_700_000_000_999_999_880, 1_700_000_000),
+            (1_700_000_000_999_999_881, 1_700_000_001),
+            (1_999_999_999, 1),
+            (2_147_483_653_999_999_999, 2_147_483_654),
+            (-500_000_000, 0),
+            (-1_500_000_000, u32::MAX),
+        ] {
+            assert_eq!(seconds(&Identity { mtime, ..IDENTITY }), expected, "{mtime}");
+        }
     }
 
     #[test]

@@ -15,7 +15,10 @@ sys.path[:] = [path for path in sys.path if path]  # `python -c` puts the curren
 import _frozen_importlib_external
 import gc
 import marshal
+import posix
 import warnings
+
+posix.closerange(3, 1024)  # what our caller left open: debconf's pipe, apt's
 
 gc.disable()  # what the compiler builds has no cycles; looking for them costs a tenth of the time
 warnings.resetwarnings()

@@ -16,7 +16,6 @@ use super::adopt::{Expected, adopt, pyc_mode};
 use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Intent, IntentId, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
-use super::plan::is_in_place;
 use super::source::{self, Source, unreadable};
 use super::staging::Staging;
 use crate::disk::Identity;
@@ -147,7 +146,7 @@ impl Surroundings<'_> {
             && entry.mode == compile.mode
             && entry.interpreter == compile.interpreter
             && entry.identity.same_content(&source.identity)
-            && is_in_place(entry, &directory, &compile.target)
+            && is_in_place(entry, &directory.join(DIRECTORY).join(compile.target.name()))
         {
             return Some(Outcome::Current);
         }
@@ -183,6 +182,11 @@ impl Surroundings<'_> {
         let mode = pyc_mode(ready.source.mode);
         Ok(place.create_file(&name, mode, &[ready.header.as_bytes(), code])?)
     }
+}
+
+fn is_in_place(entry: &LedgerEntry, pyc: &Path) -> bool {
+    std::fs::symlink_metadata(pyc)
+        .is_ok_and(|found| found.is_file() && entry.is_in_place(&Identity::of_metadata(&found)))
 }
 
 /// Whether a directory can take bytecode; else the outcome of what was to go there.

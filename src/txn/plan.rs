@@ -11,10 +11,10 @@ use anyhow::Result;
 use super::intent::{Action, Compile, Group, InterpreterId};
 use super::journal::{FailureEntry, Journal, LedgerEntry, Shelf};
 use super::tree::{self, Listing};
-use crate::disk::{Escaped, Identity, Quoted, cause};
+use crate::disk::{Escaped, Identity};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
-use crate::python::pycache::{DIRECTORY, Level, Remnant, Target};
+use crate::python::pycache::{Level, Remnant, Target};
 use crate::root::Root;
 
 /// What a hook or a person asks for. Paths have no prefix of the root.
@@ -143,7 +143,7 @@ impl Planner<'_> {
         let listing = match tree::list(self.root, directory, names) {
             Ok(listing) => listing,
             Err(error) => {
-                plan.problems.push(format!("cannot examine {}: {}", Quoted(directory), cause(&error)));
+                plan.problems.push(error.to_string());
                 return Ok(());
             }
         };
@@ -179,7 +179,7 @@ impl Planner<'_> {
         let is_left =
             |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left = listing.cached.iter().filter_map(|name| Remnant::parse(name)).filter(is_left);
+        let left = listing.cached.keys().filter_map(|name| Remnant::parse(name)).filter(is_left);
         actions.extend(gone.chain(left).map(Action::Remove));
         actions
     }
@@ -199,7 +199,7 @@ impl Planner<'_> {
             return None;
         };
         let entry = shelf.published.get(target.name());
-        if entry.is_some_and(|entry| self.is_current(wish, seen, entry, &listing.directory, &target)) {
+        if entry.is_some_and(|entry| self.is_current(wish, seen, entry, listing.cached.get(target.name()))) {
             plan.current += 1;
             return None;
         }
@@ -218,14 +218,13 @@ impl Planner<'_> {
         wish: &Wish<'_>,
         seen: &Identity,
         entry: &LedgerEntry,
-        directory: &Path,
-        target: &Target,
+        pyc: Option<&Option<Identity>>,
     ) -> bool {
         !wish.force
             && entry.mode == wish.mode
             && entry.identity.same_content(seen)
             && self.writes_the_same(entry.interpreter, wish.compiler)
-            && is_in_place(entry, &self.root.on_disk(directory), target)
+            && pyc.copied().flatten().is_some_and(|pyc| entry.is_in_place(&pyc))
     }
 
     fn is_still_refused(&self, wish: &Wish<'_>, seen: &Identity, failure: &FailureEntry) -> bool {
@@ -249,16 +248,6 @@ struct Wish<'a> {
     level: Level,
     mode: Invalidation,
     force: bool,
-}
-
-/// Whether the pyc that was published still stands where it was put.
-pub(super) fn is_in_place(entry: &LedgerEntry, directory: &Path, target: &Target) -> bool {
-    let Ok(metadata) = std::fs::symlink_metadata(directory.join(DIRECTORY).join(target.name())) else {
-        return false;
-    };
-    let found = Identity::of_metadata(&metadata);
-    metadata.is_file()
-        && (found.inode, found.size, found.mtime) == (entry.pyc.inode, entry.pyc.size, entry.pyc.mtime)
 }
 
 /// A message about a source, as compilers give them: `PATH:LINE: MESSAGE` where it has a line.

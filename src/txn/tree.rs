@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::disk::{Identity, Quoted, cause};
+use crate::disk::{self, Dir, Identity, Kind, Quoted, cause};
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
 
@@ -25,8 +24,15 @@ pub struct Listing {
     pub sources: BTreeMap<OsString, Identity>,
     /// Whether these are all its sources: not just those that were named, and none that could not be examined.
     pub complete: bool,
-    /// The names in its `__pycache__`.
-    pub cached: Vec<OsString>,
+    /// What stands in its `__pycache__`; no identity for what is no regular file.
+    pub cached: BTreeMap<OsString, Option<Identity>>,
+}
+
+/// A directory whose entries are being walked.
+struct Open {
+    directory: PathBuf,
+    names: Vec<OsString>,
+    complete: bool,
 }
 
 /// Whether a file of this name is a source.
@@ -35,8 +41,8 @@ pub fn is_source_name(name: &OsStr) -> bool {
     name.as_bytes().ends_with(b".py")
 }
 
-/// Walks the tree at `top` (without the root's prefix); each directory with sources or bytecode goes to `visit`
-/// once everything below it has gone. What cannot be read is described in `problems` and left out.
+/// Walks the tree at `top` (without the root's prefix); each directory goes to `visit` once everything below it
+/// has gone. What cannot be read is described in `problems` and left out.
 ///
 /// # Errors
 /// Those of `visit`.
@@ -46,26 +52,32 @@ pub fn walk(
     problems: &mut Vec<String>,
     visit: &mut dyn FnMut(Listing) -> Result<()>,
 ) -> Result<()> {
-    let mut open: Vec<Listing> = Vec::new();
+    let begin = |directory| Open { directory, names: Vec::new(), complete: true };
+    let mut open = vec![begin(top.to_owned())];
     let entries = WalkDir::new(root.on_disk(top)).min_depth(1).into_iter();
-    open.push(Listing { directory: top.to_owned(), complete: true, ..Listing::default() });
     for entry in entries.filter_entry(|entry| !is_cache(entry)) {
-        match entry {
-            Ok(entry) => {
-                while open.len() > entry.depth() {
-                    close(root, &mut open, problems, visit)?;
-                }
-                take(root, &mut open, &entry, problems);
-            }
+        let entry = match entry {
+            Ok(entry) => entry,
             Err(error) => {
                 // Which of the open directories it cut short is not always known.
-                open.iter_mut().for_each(|listing| listing.complete = false);
+                open.iter_mut().for_each(|directory| directory.complete = false);
                 problems.push(describe(&error));
+                continue;
             }
+        };
+        for done in open.drain(entry.depth()..).rev() {
+            visit(done.list(root, problems))?;
+        }
+        let Some(parent) = open.last_mut() else { continue };
+        if entry.file_type().is_dir() {
+            let directory = parent.directory.join(entry.file_name());
+            open.push(begin(directory));
+        } else if is_source_name(entry.file_name()) {
+            parent.names.push(entry.file_name().to_owned());
         }
     }
-    while !open.is_empty() {
-        close(root, &mut open, problems, visit)?;
+    for done in open.drain(..).rev() {
+        visit(done.list(root, problems))?;
     }
     Ok(())
 }
@@ -73,85 +85,86 @@ pub fn walk(
 /// Lists the named sources of one directory only; a name that is none, or not there, is left out.
 ///
 /// # Errors
-/// A source cannot be examined.
-pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> io::Result<Listing> {
+/// The directory, or a source in it, cannot be examined.
+pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> Result<Listing, disk::Error> {
     let mut listing = Listing { directory: directory.to_owned(), ..Listing::default() };
+    let dir = match Dir::open(&root.on_disk(directory)) {
+        Err(error) if error.is_missing() => return Ok(listing),
+        dir => dir?,
+    };
     for name in names {
-        if let Some(identity) = root.identity(&directory.join(name))? {
+        if let Some(identity) = examine(root, directory, &dir, name)? {
             listing.sources.insert(name.clone(), identity);
         }
     }
-    listing.cached = cached(root, directory)?;
+    listing.cached = cached(&dir)?;
     Ok(listing)
+}
+
+impl Open {
+    /// Examines what was found: relative to the directory, which spares the way to it for every file.
+    fn list(self, root: &Root, problems: &mut Vec<String>) -> Listing {
+        let Self { directory, names, complete } = self;
+        let mut listing = Listing { directory, complete, ..Listing::default() };
+        if let Err(error) = listing.fill(root, names, problems) {
+            listing.complete = false;
+            problems.push(error.to_string());
+        }
+        listing
+    }
+}
+
+impl Listing {
+    fn fill(
+        &mut self,
+        root: &Root,
+        names: Vec<OsString>,
+        problems: &mut Vec<String>,
+    ) -> Result<(), disk::Error> {
+        let dir = Dir::open(&root.on_disk(&self.directory))?;
+        for name in names {
+            match examine(root, &self.directory, &dir, &name) {
+                Ok(Some(identity)) => drop(self.sources.insert(name, identity)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.complete = false;
+                    problems.push(error.to_string());
+                }
+            }
+        }
+        self.cached = cached(&dir)?;
+        Ok(())
+    }
+}
+
+/// The identity of a source, through a symlink; `None` for what is none, or is gone.
+fn examine(root: &Root, directory: &Path, dir: &Dir, name: &OsStr) -> Result<Option<Identity>, disk::Error> {
+    match dir.examine(name)? {
+        Some((Kind::File, identity)) => Ok(Some(identity)),
+        Some((Kind::Symlink, _)) => {
+            let path = directory.join(name);
+            root.identity(&path).map_err(|error| disk::Error::new("examine", &path, error))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What stands in a directory's `__pycache__`; nothing where there is no such directory, or a symlink or a file
+/// in its place, which is for the one who wants to write there to complain about.
+fn cached(dir: &Dir) -> Result<BTreeMap<OsString, Option<Identity>>, disk::Error> {
+    let cache = match dir.open_child(DIRECTORY) {
+        Err(error) if error.is_missing() || error.is_no_directory() => return Ok(BTreeMap::new()),
+        cache => cache?,
+    };
+    let identify = |name: OsString| {
+        let examined = cache.examine(&name)?;
+        Ok((name, examined.filter(|(kind, _)| *kind == Kind::File).map(|(_, identity)| identity)))
+    };
+    cache.names()?.into_iter().map(identify).collect()
 }
 
 fn is_cache(entry: &DirEntry) -> bool {
     entry.file_type().is_dir() && entry.file_name() == DIRECTORY
-}
-
-/// Adds an entry to the listing of the directory it is in.
-fn take(root: &Root, open: &mut Vec<Listing>, entry: &DirEntry, problems: &mut Vec<String>) {
-    let Some(parent) = open.last_mut() else { return };
-    if entry.file_type().is_dir() {
-        let directory = parent.directory.join(entry.file_name());
-        open.push(Listing { directory, complete: true, ..Listing::default() });
-    } else if is_source_name(entry.file_name()) {
-        match identity(root, &parent.directory, entry) {
-            Ok(Some(identity)) => drop(parent.sources.insert(entry.file_name().to_owned(), identity)),
-            Ok(None) => {}
-            Err(error) => {
-                parent.complete = false;
-                problems.push(format!("cannot examine {}: {}", Quoted(entry.path()), cause(&error)));
-            }
-        }
-    }
-}
-
-fn identity(root: &Root, directory: &Path, entry: &DirEntry) -> io::Result<Option<Identity>> {
-    if entry.path_is_symlink() {
-        return root.identity(&directory.join(entry.file_name()));
-    }
-    if !entry.file_type().is_file() {
-        return Ok(None);
-    }
-    match entry.metadata() {
-        Ok(metadata) => Ok(Some(Identity::of_metadata(&metadata))),
-        Err(error) => match error.into_io_error() {
-            Some(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Some(error) => Err(error),
-            None => Ok(None),
-        },
-    }
-}
-
-fn close(
-    root: &Root,
-    open: &mut Vec<Listing>,
-    problems: &mut Vec<String>,
-    visit: &mut dyn FnMut(Listing) -> Result<()>,
-) -> Result<()> {
-    let Some(mut listing) = open.pop() else {
-        return Ok(());
-    };
-    match cached(root, &listing.directory) {
-        Ok(names) => listing.cached = names,
-        Err(error) => {
-            let path = listing.directory.join(DIRECTORY);
-            problems.push(format!("cannot read {}: {}", Quoted(&path), cause(&error)));
-        }
-    }
-    visit(listing)
-}
-
-/// The names in a directory's `__pycache__`; none where there is no such directory, or a symlink or a file in
-/// its place, which is for the one who wants to write there to complain about.
-fn cached(root: &Root, directory: &Path) -> io::Result<Vec<OsString>> {
-    let path = root.on_disk(directory).join(DIRECTORY);
-    match std::fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => {}
-        _ => return Ok(Vec::new()),
-    }
-    std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 fn describe(error: &walkdir::Error) -> String {

@@ -31,6 +31,15 @@ pub struct LedgerEntry {
     pub pyc: Identity,
 }
 
+impl LedgerEntry {
+    /// Whether a file with this identity is the pyc that was published.
+    #[must_use]
+    pub fn is_in_place(&self, found: &Identity) -> bool {
+        let what = |identity: &Identity| (identity.inode, identity.size, identity.mtime);
+        what(found) == what(&self.pyc)
+    }
+}
+
 /// A target that could not be made.
 #[derive(Debug, Clone)]
 pub struct FailureEntry {
