@@ -21,9 +21,9 @@ use super::session::Run;
 pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
     run.with_writer(|writer| {
         let began = std::time::Instant::now();
-        let plan = plan(run, &mut writer.journal, selection, compiling)?;
+        let mut plan = plan(run, &mut writer.journal, selection, compiling)?;
         if !plan.is_empty() {
-            writer.journal.record(&plan.groups)?;
+            writer.journal.record(&std::mem::take(&mut plan.groups))?;
         }
         run.reporter.detail(&format!("plan and record {:.3} s", began.elapsed().as_secs_f64()));
         let mut committed = Vec::new();

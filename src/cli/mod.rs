@@ -22,7 +22,6 @@ use clap::Parser;
 use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::python::confine;
-use crate::txn::journal::JournalError;
 use crate::txn::lock::Held;
 use args::{Arguments, Command};
 use report::Reporter;
@@ -72,7 +71,7 @@ fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Sta
     let reporter = Reporter::new(config.verbosity);
     let mut result = dispatch(command, config, interrupt, &reporter);
     if let Err(error) = &result
-        && is_damaged(error)
+        && session::is_damage(error)
         && command.writes()
     {
         report::error(error);
@@ -107,8 +106,4 @@ fn dispatch(
         Command::Log { id: Some(id), json } => log::one(&run, *id, *json),
         Command::Log { id: None, json } => log::all(&run, *json),
     }
-}
-
-fn is_damaged(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_damaged))
 }

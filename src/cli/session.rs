@@ -31,6 +31,17 @@ pub(super) struct Incomplete {
     cause: String,
     txn: TxnId,
     state: Option<State>,
+    is_journal_damaged: bool,
+}
+
+/// Whether `error` comes from a damaged journal, which can be set aside.
+pub(super) fn is_damage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let journal = cause.downcast_ref::<JournalError>();
+        let incomplete = cause.downcast_ref::<Incomplete>();
+        journal.is_some_and(JournalError::is_damaged)
+            || incomplete.is_some_and(|incomplete| incomplete.is_journal_damaged)
+    })
 }
 
 impl fmt::Display for Incomplete {
@@ -117,7 +128,8 @@ impl<'a> Run<'a> {
     ) -> anyhow::Error {
         let cause = format!("{error:#}");
         let state = recover::roll_back(writer, txn, &cause).or_else(|_| writer.journal.state(txn));
-        Incomplete { cause, txn, state: state.ok().flatten() }.into()
+        let is_journal_damaged = is_damage(error);
+        Incomplete { cause, txn, state: state.ok().flatten(), is_journal_damaged }.into()
     }
 
     /// How this run compiles.

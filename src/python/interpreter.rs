@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use super::confine::Rights;
 use super::header::Dialect;
+use super::marshal::Format;
 use super::process::Process;
 use crate::disk::{Identity, Quoted};
 use crate::interrupt::Interrupt;
@@ -42,6 +43,17 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
+    /// The layout of its code objects, if this program knows it.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        let (major, minor) = self.dialect.version;
+        if self.cache_tag.starts_with("pypy") {
+            Format::of_pypy(major, minor)
+        } else {
+            Format::of(major, minor)
+        }
+    }
+
     /// Starts the interpreter at `path` and asks what it is: as `nobody` if it can be run so.
     ///
     /// # Errors

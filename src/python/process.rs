@@ -96,9 +96,11 @@ impl<'i> Process<'i> {
         Ok(())
     }
 
-    /// Reads `length` bytes from its stdout. Memory is taken as they come, not as they are announced.
+    /// Reads `length` bytes from its stdout. What is announced costs no memory until it comes: the zeroed pages
+    /// of a large allocation are the kernel's until they are written to; and beyond the largest honest answers
+    /// not even addresses are given away in advance.
     pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Vec<u8>, Broken> {
-        const AT_FIRST: usize = 8 << 20;
+        const AT_FIRST: usize = 128 << 20;
         let mut bytes = vec![0; length.min(AT_FIRST)];
         let mut filled = 0;
         while filled < length {

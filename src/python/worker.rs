@@ -82,9 +82,8 @@ impl<'i> Worker<'i> {
         limit: Option<Duration>,
         interrupt: &'i Interrupt,
     ) -> Result<Self> {
-        let (major, minor) = interpreter.dialect.version;
-        let Some(format) = Format::of(major, minor) else {
-            bail!("the bytecode of Python {major}.{minor} is not known to this pyc-txn");
+        let Some(format) = interpreter.format() else {
+            bail!("the bytecode of {} is not known to this pyc-txn", Quoted(&interpreter.path));
         };
         let failed = |cause: String| {
             anyhow::anyhow!("cannot start {} as a worker: {cause}", Quoted(&interpreter.path))

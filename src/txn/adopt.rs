@@ -7,59 +7,86 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::intent::{Compile, Facts};
+use super::intent::{Compile, Facts, Hash};
 use super::journal::LedgerEntry;
 use super::source::Source;
 use crate::disk::Identity;
-use crate::python::header::{Dialect, Invalidation};
-use crate::python::marshal::{self, Format};
+use crate::python::header::Invalidation;
+use crate::python::interpreter::Interpreter;
+use crate::python::marshal;
 
-/// What a pyc is compared with.
-pub(super) struct Expected<'a> {
-    pub(super) compile: &'a Compile,
-    pub(super) dialect: Dialect,
-    pub(super) source: &'a Source,
-    /// The file name that should be inside.
-    pub(super) filename: &'a [u8],
-    /// The ledger's entry for the target, if there is one.
-    pub(super) entry: Option<&'a LedgerEntry>,
+/// A pyc that is whole in itself; whether it belongs to its source is another question. Its bytes are gone by
+/// then: the largest ones are as large as their source, and both at a time need not be in memory.
+pub(super) struct Candidate {
+    header: Vec<u8>,
+    code_hash: Hash,
+    identity: Identity,
+    uid: u32,
+    /// Permission bits.
+    mode: u32,
 }
 
-/// What the ledger should say of the pyc at `path`, if it is beyond doubt: of this interpreter and mode, for
-/// this very source, structurally whole, with the right file name inside, permissions as we would give, and
-/// written by the source's owner or by ourselves.
-pub(super) fn adopt(path: &Path, expected: &Expected<'_>) -> Option<Facts> {
-    let source = expected.source;
-    let mut file = open(path)?;
-    let metadata = file.metadata().ok()?;
-    let identity = Identity::of_metadata(&metadata);
-    let us = rustix::process::geteuid().as_raw();
-    let is_trusted = metadata.uid() == source.uid || metadata.uid() == us;
-    if !metadata.is_file() || !is_trusted || metadata.mode() & 0o7777 != pyc_mode(source.mode) {
-        return None;
+impl Candidate {
+    /// Reads the pyc at `path`: of this interpreter, structurally whole, with the right file name inside, and
+    /// where its header has the source's time and size, with these.
+    pub(super) fn read(
+        path: &Path,
+        compile: &Compile,
+        interpreter: &Interpreter,
+        filename: &[u8],
+    ) -> Option<Self> {
+        let mut file = open(path)?;
+        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let mut header = vec![0; interpreter.dialect.header_length()];
+        file.read_exact(&mut header).ok()?;
+        let is_plausible = header.starts_with(&interpreter.dialect.magic)
+            && (compile.mode != Invalidation::Timestamp
+                || interpreter.dialect.header(compile.mode, &compile.seen, &[]).as_bytes() == header);
+        if !is_plausible {
+            return None;
+        }
+        let mut code = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        file.read_to_end(&mut code).ok()?;
+        let whole = marshal::check(&code, interpreter.format()?).ok()?;
+        (*whole.filename() == *filename).then(|| Self {
+            header,
+            code_hash: *blake3::hash(&code).as_bytes(),
+            identity: Identity::of_metadata(&metadata),
+            uid: metadata.uid(),
+            mode: metadata.mode() & 0o7777,
+        })
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    let header = expected.dialect.header(expected.compile.mode, &source.identity, &source.bytes);
-    let code = bytes.strip_prefix(header.as_bytes())?;
-    let (major, minor) = expected.dialect.version;
-    let whole = marshal::check(code, Format::of(major, minor)?).ok()?;
-    let source_hash = *blake3::hash(&source.bytes).as_bytes();
-    let code_hash = *blake3::hash(code).as_bytes();
-    let is_of_this_source = match expected.entry {
-        Some(entry) => entry.source_hash == source_hash && entry.code_hash == code_hash,
-        // Size and second of the source agree; but a source that was put in place after its bytecode was
-        // written may have both from elsewhere (clamped mtimes) and other content.
-        None => expected.compile.mode != Invalidation::Timestamp || identity.ctime >= source.identity.ctime,
-    };
-    let is_this = is_of_this_source && *whole.filename() == *expected.filename;
-    is_this.then(|| Facts {
-        source: source.identity,
-        source_hash,
-        code_hash,
-        pyc: identity,
-        warnings: String::new(),
-    })
+
+    /// What it is on disk.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the ledger should say of it, if it is beyond doubt the bytecode of `source`, with permissions as we
+    /// would give, and written by the source's owner or by ourselves.
+    pub(super) fn adopt(
+        self,
+        compile: &Compile,
+        interpreter: &Interpreter,
+        source: &Source,
+        entry: Option<&LedgerEntry>,
+    ) -> Option<Facts> {
+        let us = rustix::process::geteuid().as_raw();
+        let is_trusted = self.uid == source.uid || self.uid == us;
+        let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
+        if !is_trusted || self.mode != pyc_mode(source.mode) || header.as_bytes() != self.header {
+            return None;
+        }
+        let source_hash = *blake3::hash(&source.bytes).as_bytes();
+        let is_of_this_source = match entry {
+            Some(entry) => entry.source_hash == source_hash && entry.code_hash == self.code_hash,
+            // Size and second of the source agree; but a source that was put in place after its bytecode was
+            // written may have both from elsewhere (clamped mtimes) and other content.
+            None => compile.mode != Invalidation::Timestamp || self.identity.ctime >= source.identity.ctime,
+        };
+        let (code_hash, pyc, warnings) = (self.code_hash, self.identity, String::new());
+        is_of_this_source.then_some(Facts { source: source.identity, source_hash, code_hash, pyc, warnings })
+    }
 }
 
 /// The permissions of the bytecode of a source with permissions `mode`: as CPython's `_calc_mode` and

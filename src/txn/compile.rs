@@ -4,21 +4,20 @@
 //! outside the staging directories.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Expected, adopt, pyc_mode};
+use super::adopt::{Candidate, pyc_mode};
 use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Intent, IntentId, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
 use super::source::{self, Source, unreadable};
 use super::staging::Staging;
-use crate::disk::Identity;
+use crate::disk::{self, Dir, Identity};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -61,7 +60,8 @@ pub(super) struct Ready {
 impl<'a> Compilation<'a> {
     pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
         queue.sort_by_key(|&index| std::cmp::Reverse(around.seen(index).size));
-        Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(Vec::new()) }
+        let outcomes = Vec::with_capacity(queue.len());
+        Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(outcomes) }
     }
 
     pub(super) fn into_outcomes(self) -> Vec<(IntentId, Outcome)> {
@@ -112,46 +112,57 @@ impl Surroundings<'_> {
     /// Reads a source: a job for the pool, or the outcome where there is nothing to compile.
     fn prepare(&self, index: usize) -> Result<Result<Job<Ready>, Outcome>> {
         let intent = self.intent(index);
-        let Action::Compile(compile) = &intent.action else {
-            return Ok(Err(Outcome::Removed));
-        };
+        let Action::Compile(compile) = &intent.action else { return Ok(Err(Outcome::Removed)) };
         let path = self.batch.path(intent);
+        let filename = path.as_os_str().as_bytes().to_vec();
+        let number = (self.interpreter_of)(compile);
+        let interpreter = &self.interpreters[number];
+        let candidate = match compile.force {
+            true => None,
+            false => Candidate::read(&self.pyc(intent, compile), compile, interpreter, &filename),
+        };
         let mut source = match source::read(self.root, &path, &compile.seen) {
             Ok(Ok(source)) => source,
             Ok(Err(outcome)) => return Ok(Err(outcome)),
-            Err(cause) => return Err(anyhow!("cannot open {}: {cause}", crate::disk::Quoted(&path))),
+            Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
-        let interpreter = (self.interpreter_of)(compile);
-        let filename = OsString::from(path).into_vec();
-        if let Some(outcome) = self.spare(intent, compile, &source, &filename) {
+        if let Some(outcome) = self.spare(intent, compile, candidate, &source) {
             return Ok(Err(outcome));
         }
-        let dialect = self.interpreters[interpreter].dialect;
-        let header = dialect.header(compile.mode, &source.identity, &source.bytes);
+        let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
         let source_hash = *blake3::hash(&source.bytes).as_bytes();
         let request = Request { filename, level: compile.level, source: std::mem::take(&mut source.bytes) };
         let ready = Ready { intent: index, source, header, source_hash };
-        Ok(Ok(Job { interpreter, request, ready }))
+        Ok(Ok(Job { interpreter: number, request, ready }))
     }
 
     /// The outcome of an intent whose target is right as it stands, or can be adopted.
-    fn spare(&self, intent: &Intent, compile: &Compile, source: &Source, filename: &[u8]) -> Option<Outcome> {
-        if compile.force {
-            return None;
-        }
-        let directory = self.root.on_disk(&self.batch.directories[intent.directory]);
-        let dialect = self.interpreters[(self.interpreter_of)(compile)].dialect;
+    fn spare(
+        &self,
+        intent: &Intent,
+        compile: &Compile,
+        candidate: Option<Candidate>,
+        source: &Source,
+    ) -> Option<Outcome> {
+        let candidate = candidate?;
         let entry = self.published.get(&intent.id);
-        if let Some(entry) = entry
-            && entry.mode == compile.mode
-            && entry.interpreter == compile.interpreter
-            && entry.identity.same_content(&source.identity)
-            && is_in_place(entry, &directory.join(DIRECTORY).join(compile.target.name()))
-        {
+        let is_current = |entry: &&LedgerEntry| {
+            entry.mode == compile.mode
+                && entry.interpreter == compile.interpreter
+                && entry.identity.same_content(&source.identity)
+                && entry.is_in_place(candidate.identity())
+        };
+        if entry.filter(is_current).is_some() {
             return Some(Outcome::Current);
         }
-        let pyc = directory.join(DIRECTORY).join(compile.target.name());
-        adopt(&pyc, &Expected { compile, dialect, source, filename, entry }).map(Outcome::Adopted)
+        let interpreter = &self.interpreters[(self.interpreter_of)(compile)];
+        candidate.adopt(compile, interpreter, source, entry).map(Outcome::Adopted)
+    }
+
+    /// Where the bytecode of an intent stands, on disk.
+    fn pyc(&self, intent: &Intent, compile: &Compile) -> PathBuf {
+        let directory = self.root.on_disk(&self.batch.directories[intent.directory]);
+        directory.join(DIRECTORY).join(compile.target.name())
     }
 
     /// Writes the staged file of compiled code.
@@ -184,17 +195,12 @@ impl Surroundings<'_> {
     }
 }
 
-fn is_in_place(entry: &LedgerEntry, pyc: &Path) -> bool {
-    std::fs::symlink_metadata(pyc)
-        .is_ok_and(|found| found.is_file() && entry.is_in_place(&Identity::of_metadata(&found)))
-}
-
 /// Whether a directory can take bytecode; else the outcome of what was to go there.
 ///
 /// # Errors
 /// The filesystem is read-only, or another failure of the medium.
 pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<(), Outcome>> {
-    let barred = |error: crate::disk::Error| {
+    let barred = |error: disk::Error| {
         if error.is_medium() {
             return Err(error.into());
         }
@@ -204,7 +210,7 @@ pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<(
             Ok(Err(unreadable(seen, &error.to_string())))
         }
     };
-    let dir = match crate::disk::Dir::open(directory) {
+    let dir = match Dir::open(directory) {
         Ok(dir) => dir,
         Err(error) => return barred(error),
     };

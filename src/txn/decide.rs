@@ -67,7 +67,7 @@ impl Staged {
         }
         writer.journal.mark_committing(self.0, &outcomes, &unchanged)?;
         setting.observer.phase("compare and decide", began.elapsed());
-        Ok(Committing(self.0))
+        Ok(Committing::decided(self.0))
     }
 
     fn compare(&self, writer: &Writer<'_>, batch: &Batch, root: &Root) -> Result<Comparison> {

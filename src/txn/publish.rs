@@ -29,7 +29,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// A transaction that is decided.
 #[derive(Debug)]
 #[must_use]
-pub struct Committing(pub(super) TxnId);
+pub struct Committing {
+    txn: TxnId,
+    /// An earlier run may have been stopped while it published.
+    resumed: bool,
+}
 
 /// A transaction whose files are under their targets' names, durably.
 #[derive(Debug)]
@@ -41,9 +45,14 @@ pub struct Published {
 }
 
 impl Committing {
+    /// A transaction that was decided just now.
+    pub(super) fn decided(txn: TxnId) -> Self {
+        Self { txn, resumed: false }
+    }
+
     /// A transaction that the journal says is decided.
     pub fn found(txn: TxnId) -> Self {
-        Self(txn)
+        Self { txn, resumed: true }
     }
 
     /// Renames everything to its target and makes the renames durable.
@@ -58,10 +67,15 @@ impl Committing {
         observer: &dyn Observer,
     ) -> Result<Published> {
         let began = Instant::now();
-        let batch = writer.journal.intents(self.0, Which::ToPublish)?;
-        let staging = Staging::open(writer, self.0)?;
-        let mut publication =
-            Publication { batch: &batch, staging: &staging, exceptions: Vec::new(), changed: HashMap::new() };
+        let batch = writer.journal.intents(self.txn, Which::ToPublish)?;
+        let staging = Staging::open(writer, self.txn)?;
+        let mut publication = Publication {
+            batch: &batch,
+            staging: &staging,
+            resumed: self.resumed,
+            exceptions: Vec::new(),
+            changed: HashMap::new(),
+        };
         for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
             if interrupt.signalled_for(PATIENCE) {
                 return Err(Interrupted.into());
@@ -72,7 +86,7 @@ impl Committing {
         let began = Instant::now();
         let durable = disk::sync(publication.changed.values())?;
         observer.phase("sync directories", began.elapsed());
-        Ok(Published { txn: self.0, placed: Placed::except(publication.exceptions), durable })
+        Ok(Published { txn: self.txn, placed: Placed::except(publication.exceptions), durable })
     }
 }
 
@@ -93,6 +107,7 @@ impl Published {
 struct Publication<'a> {
     batch: &'a Batch,
     staging: &'a Staging,
+    resumed: bool,
     exceptions: Vec<(IntentId, Outcome)>,
     /// One directory of each device that was changed, to sync it by.
     changed: HashMap<u64, Dir>,
@@ -138,18 +153,21 @@ impl Publication<'_> {
             return Ok(());
         };
         let staged = intent.id.0.to_string();
+        // A copy gets the name of an interrupted writer's file, so that whatever happens it is found and removed.
+        let mut copy = target.name().to_owned();
+        copy.push(format!(".{staged}"));
+        if self.resumed {
+            cache.remove_file(&copy)?;
+        }
         match place.rename(&staged, cache, target.name())? {
             Renamed::Gone if place.has_file(&staged) => Err(cache.gone()),
             Renamed::Moved | Renamed::Gone => Ok(()),
             Renamed::OtherFilesystem => {
-                // The trial said they were on one; quota projects are such a case. The copy gets the name of an
-                // interrupted writer's file, so that whatever happens it is found and removed.
-                let mut name = target.name().to_owned();
-                name.push(format!(".{}", intent.id.0));
-                cache.remove_file(&name)?;
-                cache.copy_file(place, &staged, &name)?;
+                // The trial said they were on one; quota projects are such a case.
+                cache.remove_file(&copy)?;
+                cache.copy_file(place, &staged, &copy)?;
                 let _durable = disk::sync([cache])?;
-                cache.rename(&name, cache, target.name())?;
+                cache.rename(&copy, cache, target.name())?;
                 place.remove_file(&staged)?;
                 Ok(())
             }

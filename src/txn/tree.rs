@@ -35,10 +35,11 @@ struct Open {
     complete: bool,
 }
 
-/// Whether a file of this name is a source.
+/// Whether a file of this name is a source. `.py` is not: no module has that name, and its bytecode would have the
+/// name of that of `py.py`.
 #[must_use]
 pub fn is_source_name(name: &OsStr) -> bool {
-    name.as_bytes().ends_with(b".py")
+    name.as_bytes().strip_suffix(b".py").is_some_and(|stem| !stem.is_empty())
 }
 
 /// Walks the tree at `top` (without the root's prefix); each directory goes to `visit` once everything below it
