@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -50,14 +51,38 @@ impl Root {
     /// that is no directory (a source may be a symlink), as is a part of the path that does not exist.
     ///
     /// # Errors
-    /// The current directory is gone; a symlink leads out of the root.
+    /// The current directory is gone, or `/proc` is not mounted.
     pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         let absolute = std::path::absolute(path)?;
-        let on_disk = if absolute.starts_with(&self.0) { absolute } else { self.on_disk(&absolute) };
-        let resolved = resolve(&on_disk)?;
-        let outside = || io::Error::other("it leads out of the root");
-        let inside = resolved.strip_prefix(&self.0).map_err(|_| outside())?;
-        Ok(Path::new("/").join(inside))
+        let inside = match absolute.strip_prefix(&self.0) {
+            Ok(inside) if !self.is_host() => Path::new("/").join(inside),
+            _ => absolute,
+        };
+        self.resolve(&inside)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        if let Some(directory) = self.directory(path)? {
+            return Ok(directory);
+        }
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => Ok(self.resolve(parent)?.join(name)),
+            _ => Ok(path.to_owned()),
+        }
+    }
+
+    /// The directory at `path`, symlinks resolved; `None` where there is none.
+    fn directory(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        if self.is_host() {
+            return if path.is_dir() { path.canonicalize().map(Some) } else { Ok(None) };
+        }
+        let Ok(opened) = self.open_in_root(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC) else {
+            return Ok(None);
+        };
+        let on_disk = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
+        let outside = || io::Error::other("it is not in the root any more");
+        let inside = on_disk.strip_prefix(&self.0).map_err(|_| outside())?;
+        Ok(Some(Path::new("/").join(inside)))
     }
 
     /// Opens the file at `path` (without the prefix) for reading; never waits for the other end of a FIFO.
@@ -69,6 +94,11 @@ impl Root {
         if self.is_host() {
             return Ok(File::from(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?));
         }
+        self.open_in_root(path, flags)
+    }
+
+    /// Symlinks lead to what they name inside the root, and `..` not out of it.
+    fn open_in_root(&self, path: &Path, flags: OFlags) -> io::Result<File> {
         let root = rustix::fs::openat(
             rustix::fs::CWD,
             &self.0,
@@ -102,16 +132,6 @@ impl Root {
 /// Whether the error says that nothing stands at a path.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    if path.is_dir() {
-        return path.canonicalize();
-    }
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
-        _ => Ok(path.to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The command line, as clap sees it; turned into a [`Config`] and typed wishes here.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Verbosity, default_state_dir};
 use crate::disk::{Quoted, cause};
@@ -173,7 +175,29 @@ impl General {
     }
 }
 
+impl Arguments {
+    /// Parses the command line; ends the program with status 2, or 0 after `--help`, where that is it.
+    pub(super) fn of(words: impl Iterator<Item = OsString>) -> Self {
+        let arguments = Self::parse_from(words);
+        if arguments.command.lacks_selection() {
+            let problem = "PATH or --package is needed: which bytecode is meant?";
+            Self::command().error(ErrorKind::MissingRequiredArgument, problem).exit();
+        }
+        arguments
+    }
+}
+
 impl Command {
+    /// Whether it names nothing, but has to: only `commit` has a meaning without.
+    fn lacks_selection(&self) -> bool {
+        match self {
+            Self::Record { selection, .. } | Self::Clean { selection, .. } => {
+                selection.paths.is_empty() && selection.packages.is_empty()
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it may have to do with a journal that needs a new one in its place.
     pub(super) fn writes(&self) -> bool {
         !matches!(self, Self::Status { .. } | Self::Log { .. } | Self::Commit { dry_run: true, .. })

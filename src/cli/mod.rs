@@ -17,7 +17,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use crate::config::Config;
 use crate::interrupt::Interrupt;
@@ -52,7 +51,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("{}", confine::become_interpreter(arguments));
         return ExitCode::from(127);
     }
-    let arguments = Arguments::parse_from(std::iter::once(program).chain(arguments));
+    let arguments = Arguments::of(std::iter::once(program).chain(arguments));
     let status = match prepare(&arguments) {
         Ok((config, interrupt)) => run_command(&arguments.command, &config, &interrupt),
         Err(error) => {
@@ -70,12 +69,13 @@ fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
 fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Status {
     let reporter = Reporter::new(config.verbosity);
     let mut result = dispatch(command, config, interrupt, &reporter);
-    if let Err(error) = &result
-        && session::is_damage(error)
-        && command.writes()
-    {
+    for insist in [false, true] {
+        let Err(error) = &result else { break };
+        if !session::is_damage(error) || !command.writes() {
+            break;
+        }
         report::error(error);
-        result = session::set_journal_aside(config, &reporter)
+        result = session::set_journal_aside(config, &reporter, insist)
             .and_then(|()| dispatch(command, config, interrupt, &reporter));
     }
     reporter.finish();

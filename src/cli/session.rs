@@ -13,6 +13,7 @@ use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::recover::{self, Recovered};
 use crate::txn::stage::Setting;
+use crate::txn::staging;
 use crate::txn::state::State;
 
 use super::report::Reporter;
@@ -100,7 +101,14 @@ impl<'a> Run<'a> {
 
     /// Finishes or rolls back what is left, and says so.
     fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
-        let decided = writer.journal.unfinished()?.into_iter().find(|left| left.1 == State::Committing);
+        let unfinished = writer.journal.unfinished()?;
+        let is_left = unfinished.iter().any(|left| left.1 != State::Recording)
+            || !staging::found(&writer.state, &writer.journal)?.is_empty();
+        if is_left {
+            // What stopped that run may have damaged the journal too.
+            writer.journal.check()?;
+        }
+        let decided = unfinished.into_iter().find(|left| left.1 == State::Committing);
         let recovered = recover::recover(writer, &self.config.root, self.interrupt, self.reporter);
         let recovered = match (recovered, decided) {
             (Err(error), Some((txn, ..))) => return Err(self.incomplete(writer, txn, &error)),
@@ -144,8 +152,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Moves a damaged journal aside, so that a new one can be built from what is on disk.
-pub(super) fn set_journal_aside(config: &Config, reporter: &Reporter) -> Result<()> {
+/// Moves a damaged journal aside, so that a new one can be built from what is on disk. Unless it insists, one that
+/// is in order as far as SQLite can tell stays.
+pub(super) fn set_journal_aside(config: &Config, reporter: &Reporter, insist: bool) -> Result<()> {
     let state = disk::create_state_dir(&config.state_dir)?;
     let path = state.path().join(journal::FILE);
     let mut lock = Lock::open(state.path())?;
@@ -153,7 +162,7 @@ pub(super) fn set_journal_aside(config: &Config, reporter: &Reporter) -> Result<
     lock.hold(config.patience, waiting)?;
     // While we waited another process may have done this.
     let checked = Journal::open(state.path()).and_then(|journal| journal.check());
-    if !checked.is_err_and(|error: JournalError| error.is_damaged()) {
+    if !insist && !checked.is_err_and(|error: JournalError| error.is_damaged()) {
         return Ok(());
     }
     let mut rollback = path.clone().into_os_string();

@@ -82,7 +82,7 @@ impl Candidate {
             Some(entry) => entry.source_hash == source_hash && entry.code_hash == self.code_hash,
             // Size and second of the source agree; but a source that was put in place after its bytecode was
             // written may have both from elsewhere (clamped mtimes) and other content.
-            None => compile.mode != Invalidation::Timestamp || self.identity.ctime >= source.identity.ctime,
+            None => compile.mode != Invalidation::Timestamp || self.identity.ctime > source.identity.ctime,
         };
         let (code_hash, pyc, warnings) = (self.code_hash, self.identity, String::new());
         is_of_this_source.then_some(Facts { source: source.identity, source_hash, code_hash, pyc, warnings })

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, pyc_mode};
+use super::flush::Progress;
 use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Intent, IntentId, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
@@ -38,6 +39,8 @@ pub(super) struct Surroundings<'a> {
     /// What the ledger has of the targets.
     pub(super) published: &'a HashMap<IntentId, LedgerEntry>,
     pub(super) observer: &'a dyn Observer,
+    /// Told how many bytes are staged.
+    pub(super) staged: Progress,
 }
 
 /// The queue of intents to compile and the list of what became of them.
@@ -64,8 +67,10 @@ impl<'a> Compilation<'a> {
         Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(outcomes) }
     }
 
-    pub(super) fn into_outcomes(self) -> Vec<(IntentId, Outcome)> {
-        self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// The outcomes, if the run of the pool was one.
+    pub(super) fn into_outcomes(self, run: Result<()>) -> Result<Vec<(IntentId, Outcome)>> {
+        run?;
+        Ok(self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn settle(&self, index: usize, outcome: Outcome) {
@@ -191,7 +196,10 @@ impl Surroundings<'_> {
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         let name = self.intent(ready.intent).id.0.to_string();
         let mode = pyc_mode(ready.source.mode);
-        Ok(place.create_file(&name, mode, &[ready.header.as_bytes(), code])?)
+        let pyc = place.create_file(&name, mode, &[ready.header.as_bytes(), code])?;
+        // Nobody listens any more when writing back has failed: that error ends the run.
+        let _ = self.staged.send(pyc.size);
+        Ok(pyc)
     }
 }
 

@@ -9,6 +9,7 @@ mod compile;
 pub mod compilers;
 pub mod decide;
 pub mod evidence;
+mod flush;
 pub mod intent;
 pub mod journal;
 pub mod lock;

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::compile::{Compilation, Surroundings, examine_site};
 use super::compilers;
+use super::flush::Flush;
 use super::intent::{Action, Batch, Compile, IntentId, InterpreterId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
@@ -106,6 +107,7 @@ pub(super) fn compile(
     let published = writer.journal.published(txn)?;
     let bytes = queue.iter().map(|&index| seen(batch, index).size).sum();
     setting.observer.begin(queue.len(), bytes);
+    let (staged, flush) = Flush::new();
     let around = Surroundings {
         root: setting.root,
         batch,
@@ -115,6 +117,7 @@ pub(super) fn compile(
         interpreter_of: &|compile| team.index_of(compile).unwrap_or_default(),
         published: &published,
         observer: setting.observer,
+        staged,
     };
     let compilation = Compilation::new(around, queue);
     let threads = usize::try_from(bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
@@ -124,8 +127,14 @@ pub(super) fn compile(
         limit: setting.limit,
         interrupt: setting.interrupt,
     };
-    pool.run(&compilation)?;
-    outcomes.append(&mut compilation.into_outcomes());
+    outcomes.append(&mut std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| flush.run(&staging));
+        let compiled = pool.run(&compilation);
+        // Consumes the compilation, and with it the sender that keeps the other thread going.
+        let compiled = compilation.into_outcomes(compiled);
+        flushing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        compiled
+    })?);
     setting.observer.phase("compile", began.elapsed());
     if setting.interrupt.signalled() {
         return Err(Interrupted.into());

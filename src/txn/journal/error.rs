@@ -28,10 +28,8 @@ enum Kind {
 
 impl JournalError {
     pub(super) fn new(verb: &'static str, path: &Path, source: rusqlite::Error) -> Self {
-        let kind = match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged(words(&source)),
-            _ => Kind::Sqlite(verb, source),
-        };
+        let kind =
+            if is_damage(&source) { Kind::Damaged(words(&source)) } else { Kind::Sqlite(verb, source) };
         Self { path: path.to_owned(), kind }
     }
 
@@ -83,6 +81,23 @@ pub fn is_medium(error: &anyhow::Error) -> bool {
         cause.downcast_ref::<disk::Error>().is_some_and(disk::Error::is_medium)
             || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_medium)
     })
+}
+
+/// Whether the file is not what this program wrote. Its statements are always the same and right: they fail only
+/// where a table, a column or a value is not what it was.
+fn is_damage(source: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    use rusqlite::ffi::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase, Unknown};
+    match source {
+        FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | Utf8Error(..) => true,
+        other => matches!(
+            other.sqlite_error_code(),
+            Some(DatabaseCorrupt | NotADatabase | ConstraintViolation | Unknown)
+        ),
+    }
 }
 
 /// What SQLite says, without the name of the call.
