@@ -2,6 +2,11 @@
 --
 -- Paths are bytes (a file name need not be UTF-8) and have no --root prefix. Times of files are nanoseconds
 -- since 1970 (UTC), times of transactions seconds since 1970 (UTC). Hashes are BLAKE3, 32 bytes.
+--
+-- Triggers refuse with ROLLBACK, and the program writes with OR FAIL, never with the default ABORT: to be able to
+-- take back the one statement SQLite would keep a journal of each, at several times the cost of the statement.
+-- Nobody needs that: a write that is refused is given up as a whole. For the same reason the large tables' checks
+-- have no IN with more than two words: SQLite fills a temporary index with them, for every row.
 
 CREATE TABLE interpreters (
     id          INTEGER PRIMARY KEY,
@@ -47,7 +52,7 @@ CREATE UNIQUE INDEX one_committing ON transactions (state) WHERE state = 'commit
 CREATE TRIGGER transactions_begin BEFORE INSERT ON transactions
 WHEN NOT (NEW.state = 'recording' OR (NEW.state = 'committing' AND NEW.kind = 'clean'))
 BEGIN
-    SELECT RAISE(ABORT, 'a transaction begins in the state recording');
+    SELECT RAISE(ROLLBACK, 'a transaction begins in the state recording');
 END;
 
 CREATE TRIGGER transactions_go_on BEFORE UPDATE OF state ON transactions
@@ -56,24 +61,31 @@ WHEN (OLD.state, NEW.state) NOT IN (VALUES
     ('staged', 'committing'), ('staged', 'rolled-back'),
     ('committing', 'committed'))
 BEGIN
-    SELECT RAISE(ABORT, 'illegal change of a transaction''s state');
+    SELECT RAISE(ROLLBACK, 'illegal change of a transaction''s state');
 END;
 
 CREATE TRIGGER transactions_stay BEFORE DELETE ON transactions
 WHEN OLD.state NOT IN ('committed', 'rolled-back')
 BEGIN
-    SELECT RAISE(ABORT, 'a transaction that has not ended cannot be deleted');
+    SELECT RAISE(ROLLBACK, 'a transaction that has not ended cannot be deleted');
 END;
 
+-- The number of the next intent. A number is never given twice: it names a staged file. (AUTOINCREMENT would do
+-- the same with a write to another table for every row.)
+CREATE TABLE numbers (
+    next_intent INTEGER NOT NULL
+) STRICT;
+INSERT INTO numbers VALUES (1);
+
 CREATE TABLE intents (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,   -- names a staged file; never that of another intent
+    id          INTEGER PRIMARY KEY,
     txn         INTEGER NOT NULL REFERENCES transactions (id) ON DELETE CASCADE,
     directory   INTEGER NOT NULL REFERENCES directories (id),
     target      BLOB NOT NULL,                       -- the file name in __pycache__
     source      BLOB,                                -- the file name beside it; NULL: remove the target
     interpreter INTEGER REFERENCES interpreters (id),
     level       INTEGER CHECK (level BETWEEN 0 AND 2),
-    mode        TEXT CHECK (mode IN ('timestamp', 'checked-hash', 'unchecked-hash')),
+    mode        TEXT CHECK (mode = 'timestamp' OR mode = 'checked-hash' OR mode = 'unchecked-hash'),
     force       INTEGER NOT NULL DEFAULT 0 CHECK (force IN (0, 1)),
     owner       TEXT,                                -- the package that asked
     -- The source as it was when it was recorded, then as it was when it was compiled.
@@ -83,8 +95,9 @@ CREATE TABLE intents (
     mtime       INTEGER,
     ctime       INTEGER,
     -- NULL: pending.
-    outcome     TEXT CHECK (outcome IN ('compiled', 'adopted', 'current', 'removed', 'vanished',
-                                        'refused', 'lost', 'unreadable')),
+    outcome     TEXT CHECK (outcome = 'compiled' OR outcome = 'adopted' OR outcome = 'current'
+                            OR outcome = 'removed' OR outcome = 'vanished'
+                            OR outcome = 'refused' OR outcome = 'lost' OR outcome = 'unreadable'),
     message     TEXT,                                -- of a failure: [LINE: ]WHAT
     warnings    TEXT,                                -- LINE\tMESSAGE, a line each
     source_hash BLOB,
@@ -105,13 +118,13 @@ CREATE TRIGGER intents_of_the_past_stay BEFORE UPDATE ON intents
 WHEN (SELECT state = 'committed' OR (state = 'rolled-back' AND NEW.txn = OLD.txn)
       FROM transactions WHERE id = OLD.txn)
 BEGIN
-    SELECT RAISE(ABORT, 'the intents of a transaction that has ended cannot change');
+    SELECT RAISE(ROLLBACK, 'the intents of a transaction that has ended cannot change');
 END;
 
 CREATE TRIGGER intents_come_in_time BEFORE INSERT ON intents
 WHEN (SELECT kind = 'commit' AND state <> 'recording' FROM transactions WHERE id = NEW.txn)
 BEGIN
-    SELECT RAISE(ABORT, 'a transaction takes intents only while it is recording');
+    SELECT RAISE(ROLLBACK, 'a transaction takes intents only while it is recording');
 END;
 
 -- Where a transaction stages. Number 0 is the state directory's and needs no row; the others stand in the trees
@@ -131,7 +144,7 @@ CREATE TABLE ledger (
     owner       TEXT,
     txn         INTEGER NOT NULL,
     interpreter INTEGER NOT NULL REFERENCES interpreters (id),
-    mode        TEXT NOT NULL CHECK (mode IN ('timestamp', 'checked-hash', 'unchecked-hash')),
+    mode        TEXT NOT NULL CHECK (mode = 'timestamp' OR mode = 'checked-hash' OR mode = 'unchecked-hash'),
     inode       INTEGER NOT NULL,
     size        INTEGER NOT NULL,
     mtime       INTEGER NOT NULL,
@@ -155,7 +168,7 @@ CREATE TABLE failures (
     size        INTEGER NOT NULL,
     mtime       INTEGER NOT NULL,
     ctime       INTEGER NOT NULL,
-    outcome     TEXT NOT NULL CHECK (outcome IN ('refused', 'lost', 'unreadable')),
+    outcome     TEXT NOT NULL CHECK (outcome = 'refused' OR outcome = 'lost' OR outcome = 'unreadable'),
     message     TEXT NOT NULL,
     PRIMARY KEY (directory, target)
 ) STRICT, WITHOUT ROWID;

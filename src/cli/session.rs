@@ -92,9 +92,8 @@ impl<'a> Run<'a> {
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;
-        let journal = Journal::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
-        let mut writer = lock.acquire(state, journal, self.config.patience, waiting)?;
+        let mut writer = lock.acquire(state, self.config.patience, waiting)?;
         self.recover(&mut writer)?;
         work(&mut writer)
     }

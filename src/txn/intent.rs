@@ -1,6 +1,6 @@
 //! The nouns of a transaction: what is to be done, and what became of it. Plain data.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::disk::Identity;
@@ -48,6 +48,17 @@ pub enum Action {
     Compile(Compile),
     /// Remove a file from `__pycache__`.
     Remove(Remnant),
+}
+
+impl Action {
+    /// The name in `__pycache__` that it is about.
+    #[must_use]
+    pub fn target(&self) -> &OsStr {
+        match self {
+            Self::Compile(compile) => compile.target.name(),
+            Self::Remove(remnant) => remnant.name(),
+        }
+    }
 }
 
 /// What a plan wants done in one directory.

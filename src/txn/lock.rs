@@ -70,18 +70,14 @@ impl Lock {
         }
     }
 
-    /// Takes the lock; `waiting` is called once if it cannot be had at once.
+    /// Takes the lock, then opens the journal; `waiting` is called once if the lock cannot be had at once.
     ///
     /// # Errors
-    /// [`Held`] after `patience`; or what `flock(2)` says.
-    pub fn acquire(
-        &mut self,
-        state: Dir,
-        journal: Journal,
-        patience: Duration,
-        waiting: impl FnOnce(),
-    ) -> Result<Writer<'_>> {
+    /// [`Held`] after `patience`; what `flock(2)` says; or those of [`Journal::open`].
+    pub fn acquire(&mut self, state: Dir, patience: Duration, waiting: impl FnOnce()) -> Result<Writer<'_>> {
         self.hold(patience, waiting)?;
+        // Not before: whoever had the lock may have set the journal aside.
+        let journal = Journal::open(state.path())?;
         Ok(Writer { _lock: self, journal, state })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::Journal;
 use super::error::Result;
@@ -124,50 +124,54 @@ pub(super) fn open_or_begin(connection: &Connection) -> rusqlite::Result<i64> {
 
 fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Result<()> {
     let mut directories = Directories::default();
-    // OR REPLACE gives the intent a new number: a run that is staging the old one then notices.
-    let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO intents (txn, directory, target, owner, source, interpreter, level, mode,
-                                         force, device, inode, size, mtime, ctime)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    let count: usize = groups.iter().map(|group| group.actions.len()).sum();
+    let mut number = take_numbers(connection, count)?;
+    let mut remove =
+        connection.prepare_cached("DELETE FROM intents WHERE txn = ?1 AND directory = ?2 AND target = ?3")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR FAIL INTO intents (id, txn, directory, target, owner, source, interpreter, level, mode,
+                                      force, device, inode, size, mtime, ctime)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for group in groups {
         let directory = directories.number(connection, &group.directory)?;
         for action in &group.actions {
-            insert_one(&mut statement, txn, directory, group.owner.as_deref(), action)?;
+            // An intent that is recorded again gets a new number: a run that is staging the old one notices.
+            remove.execute(params![txn, directory, bytes(action.target())])?;
+            insert_one(&mut insert, (number, txn, directory), group.owner.as_deref(), action)?;
+            number += 1;
         }
     }
     Ok(())
 }
 
+/// Takes numbers for so many intents; the first of them.
+fn take_numbers(connection: &Connection, count: usize) -> rusqlite::Result<i64> {
+    let count = i64::try_from(count).map_err(|_| unreadable(0, "too many intents"))?;
+    let query = "UPDATE OR FAIL numbers SET next_intent = next_intent + ?1 RETURNING next_intent - ?1";
+    connection.query_row(query, [count], |row| row.get(0))
+}
+
 fn insert_one(
     statement: &mut Statement<'_>,
-    txn: i64,
-    directory: i64,
+    (number, txn, directory): (i64, i64, i64),
     owner: Option<&str>,
     action: &Action,
 ) -> rusqlite::Result<()> {
-    let nothing = rusqlite::types::Null;
+    let target = bytes(action.target());
     match action {
-        Action::Remove(remnant) => statement.execute(rusqlite::params![
+        Action::Remove(_) => {
+            let nothing = rusqlite::types::Null;
+            statement.execute(params![
+                number, txn, directory, target, owner, nothing, nothing, nothing, nothing, false, nothing,
+                nothing, nothing, nothing, nothing,
+            ])
+        }
+        Action::Compile(compile) => statement.execute(params![
+            number,
             txn,
             directory,
-            bytes(remnant.name()),
-            owner,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            false,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-        ]),
-        Action::Compile(compile) => statement.execute(rusqlite::params![
-            txn,
-            directory,
-            bytes(compile.target.name()),
+            target,
             owner,
             bytes(&compile.source),
             compile.interpreter.0,

@@ -86,12 +86,15 @@ pub fn is_medium(error: &anyhow::Error) -> bool {
 /// Whether the file is not what this program wrote. Its statements are always the same and right: they fail only
 /// where a table, a column or a value is not what it was.
 fn is_damage(source: &rusqlite::Error) -> bool {
-    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError, Utf8Error,
+    };
     use rusqlite::ffi::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase, Unknown};
     match source {
         FromSqlConversionFailure(..)
         | IntegralValueOutOfRange(..)
         | InvalidColumnType(..)
+        | SqlInputError { .. }
         | Utf8Error(..) => true,
         other => matches!(
             other.sqlite_error_code(),

@@ -61,7 +61,8 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`]. A journal of an older schema is refused: there is nobody to bring it up.
     pub fn open_to_read(directory: &Path) -> Result<Option<Self>> {
-        if !directory.join(FILE).exists() {
+        // One that cannot be seen is not one that is not there: SQLite says why.
+        if matches!(directory.join(FILE).try_exists(), Ok(false)) {
             return Ok(None);
         }
         // A reader has to be able to roll back what a crash left (the hot journal), so where it can it opens

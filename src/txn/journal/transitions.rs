@@ -201,14 +201,15 @@ fn write_outcomes(
     txn: TxnId,
     outcomes: &[(IntentId, Outcome)],
 ) -> rusqlite::Result<Vec<IntentId>> {
-    let mut plain = write.prepare_cached("UPDATE intents SET outcome = ?3 WHERE id = ?1 AND txn = ?2")?;
+    let mut plain =
+        write.prepare_cached("UPDATE OR FAIL intents SET outcome = ?3 WHERE id = ?1 AND txn = ?2")?;
     let mut failed = write.prepare_cached(
-        "UPDATE intents SET outcome = ?3, message = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
+        "UPDATE OR FAIL intents SET outcome = ?3, message = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
                 ctime = ?9
          WHERE id = ?1 AND txn = ?2",
     )?;
     let mut made = write.prepare_cached(
-        "UPDATE intents SET outcome = ?3, warnings = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
+        "UPDATE OR FAIL intents SET outcome = ?3, warnings = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
                 ctime = ?9, source_hash = ?10, code_hash = ?11, pyc_inode = ?12, pyc_size = ?13,
                 pyc_mtime = ?14, staged_in = ?15
          WHERE id = ?1 AND txn = ?2",
