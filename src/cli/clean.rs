@@ -75,8 +75,8 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(V
         }
     };
     for top in &selected.request.trees {
-        tree::walk(root, top, &mut problems, &mut |listing| {
-            add(&listing, None);
+        tree::walk(root, top, &mut problems, |listings| {
+            listings.for_each(|listing| add(&listing, None));
             Ok(())
         })?;
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -107,17 +107,22 @@ impl Planner<'_> {
     }
 
     fn plan_tree(&self, top: &Path, wishes: &Wishes<'_>, plan: &mut Plan) -> Result<()> {
-        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?;
-        let mut shelves = shelves.unwrap_or_default();
+        let load =
+            || anyhow::Ok(self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default());
         let mut problems = Vec::new();
-        if self.root.on_disk(top).is_dir() {
-            tree::walk(self.root, top, &mut problems, &mut |listing| {
-                let shelf = shelves.remove(&listing.directory).unwrap_or_default();
-                let actions = self.plan_listing(&listing, &shelf, &[], wishes, plan);
-                plan.add(listing.directory, None, actions);
-                Ok(())
-            })?;
-        }
+        let shelves: HashMap<PathBuf, Shelf> = if self.root.on_disk(top).is_dir() {
+            tree::walk(self.root, top, &mut problems, |listings| {
+                let mut shelves = load()?;
+                for listing in listings {
+                    let shelf = shelves.remove(&listing.directory).unwrap_or_default();
+                    let actions = self.plan_listing(&listing, &shelf, &[], wishes, plan);
+                    plan.add(listing.directory, None, actions);
+                }
+                anyhow::Ok(shelves)
+            })?
+        } else {
+            load()?
+        };
         plan.problems.append(&mut problems);
         let mut unseen: Vec<_> = shelves.into_iter().collect();
         unseen.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

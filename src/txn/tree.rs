@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::Result;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 use crate::disk::{self, Dir, Identity, Kind, Quoted, cause};
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
+
+/// How many directories may be read ahead of their examination.
+const AHEAD: usize = 256;
 
 /// A directory as it is now.
 #[derive(Debug, Default)]
@@ -28,11 +32,15 @@ pub struct Listing {
     pub cached: BTreeMap<OsString, Option<Identity>>,
 }
 
-/// A directory whose entries are being walked.
-struct Open {
+/// A directory whose entries have been read, but not examined.
+struct Entries {
     directory: PathBuf,
+    /// Those that are named as sources.
     names: Vec<OsString>,
+    /// Whether these are all.
     complete: bool,
+    /// Whether there is a `__pycache__`.
+    has_cache: bool,
 }
 
 /// Whether a file of this name is a source. `.py` is not: no module has that name, and its bytecode would have the
@@ -42,21 +50,38 @@ pub fn is_source_name(name: &OsStr) -> bool {
     name.as_bytes().strip_suffix(b".py").is_some_and(|stem| !stem.is_empty())
 }
 
-/// Walks the tree at `top` (without the root's prefix); each directory goes to `visit` once everything below it
-/// has gone. What cannot be read is described in `problems` and left out.
+/// Walks the tree at `top` (without the root's prefix); `visit` gets its directories, each after everything below
+/// it. What cannot be read is described in `problems` and left out. One thread reads the directories, the caller's
+/// examines the files: each is about half of the work.
 ///
 /// # Errors
 /// Those of `visit`.
-pub fn walk(
+pub fn walk<T>(
     root: &Root,
     top: &Path,
     problems: &mut Vec<String>,
-    visit: &mut dyn FnMut(Listing) -> Result<()>,
-) -> Result<()> {
-    let begin = |directory| Open { directory, names: Vec::new(), complete: true };
+    visit: impl FnOnce(&mut dyn Iterator<Item = Listing>) -> Result<T>,
+) -> Result<T> {
+    let mut unexamined = Vec::new();
+    let visited = std::thread::scope(|scope| {
+        let (found, directories) = sync_channel(AHEAD);
+        let reader = scope.spawn(move || read(root, top, &found));
+        let visited =
+            visit(&mut directories.into_iter().map(|entries| examine_all(root, entries, &mut unexamined)));
+        problems.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        visited
+    });
+    problems.append(&mut unexamined);
+    visited
+}
+
+/// Reads the directories of a tree until nobody takes them any more; what could not be read.
+fn read(root: &Root, top: &Path, found: &SyncSender<Entries>) -> Vec<String> {
+    let begin = |directory| Entries { directory, names: Vec::new(), complete: true, has_cache: false };
     let mut open = vec![begin(top.to_owned())];
-    let entries = WalkDir::new(root.on_disk(top)).min_depth(1).into_iter();
-    for entry in entries.filter_entry(|entry| !is_cache(entry)) {
+    let mut problems = Vec::new();
+    let mut walk = WalkDir::new(root.on_disk(top)).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
@@ -67,20 +92,25 @@ pub fn walk(
             }
         };
         for done in open.drain(entry.depth()..).rev() {
-            visit(done.list(root, problems))?;
+            if found.send(done).is_err() {
+                return problems;
+            }
         }
         let Some(parent) = open.last_mut() else { continue };
-        if entry.file_type().is_dir() {
+        if !entry.file_type().is_dir() {
+            parent.names.extend(is_source_name(entry.file_name()).then(|| entry.file_name().to_owned()));
+        } else if entry.file_name() == DIRECTORY {
+            parent.has_cache = true;
+            walk.skip_current_dir();
+        } else {
             let directory = parent.directory.join(entry.file_name());
             open.push(begin(directory));
-        } else if is_source_name(entry.file_name()) {
-            parent.names.push(entry.file_name().to_owned());
         }
     }
     for done in open.drain(..).rev() {
-        visit(done.list(root, problems))?;
+        let _ = found.send(done);
     }
-    Ok(())
+    problems
 }
 
 /// Lists the named sources of one directory only; a name that is none, or not there, is left out.
@@ -102,17 +132,18 @@ pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> Result<Listing
     Ok(listing)
 }
 
-impl Open {
-    /// Examines what was found: relative to the directory, which spares the way to it for every file.
-    fn list(self, root: &Root, problems: &mut Vec<String>) -> Listing {
-        let Self { directory, names, complete } = self;
-        let mut listing = Listing { directory, complete, ..Listing::default() };
-        if let Err(error) = listing.fill(root, names, problems) {
-            listing.complete = false;
-            problems.push(error.to_string());
-        }
-        listing
+/// Examines what was found: relative to the directory, which spares the way to it for every file.
+fn examine_all(root: &Root, entries: Entries, problems: &mut Vec<String>) -> Listing {
+    let Entries { directory, names, complete, has_cache } = entries;
+    let mut listing = Listing { directory, complete, ..Listing::default() };
+    if names.is_empty() && !has_cache {
+        return listing;
     }
+    if let Err(error) = listing.fill(root, names, has_cache, problems) {
+        listing.complete = false;
+        problems.push(error.to_string());
+    }
+    listing
 }
 
 impl Listing {
@@ -120,6 +151,7 @@ impl Listing {
         &mut self,
         root: &Root,
         names: Vec<OsString>,
+        has_cache: bool,
         problems: &mut Vec<String>,
     ) -> Result<(), disk::Error> {
         let dir = Dir::open(&root.on_disk(&self.directory))?;
@@ -133,7 +165,9 @@ impl Listing {
                 }
             }
         }
-        self.cached = cached(&dir)?;
+        if has_cache {
+            self.cached = cached(&dir)?;
+        }
         Ok(())
     }
 }
@@ -157,15 +191,8 @@ fn cached(dir: &Dir) -> Result<BTreeMap<OsString, Option<Identity>>, disk::Error
         Err(error) if error.is_missing() || error.is_no_directory() => return Ok(BTreeMap::new()),
         cache => cache?,
     };
-    let identify = |name: OsString| {
-        let examined = cache.examine(&name)?;
-        Ok((name, examined.filter(|(kind, _)| *kind == Kind::File).map(|(_, identity)| identity)))
-    };
-    cache.names()?.into_iter().map(identify).collect()
-}
-
-fn is_cache(entry: &DirEntry) -> bool {
-    entry.file_type().is_dir() && entry.file_name() == DIRECTORY
+    let identity = |(name, kind, identity)| (name, (kind == Kind::File).then_some(identity));
+    Ok(cache.examine_all()?.into_iter().map(identity).collect())
 }
 
 fn describe(error: &walkdir::Error) -> String {

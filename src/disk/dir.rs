@@ -1,0 +1,360 @@
+//! An open directory: the place that every change is made relative to.
+//!
+//! Owns how files and directories are made, renamed, removed and examined in it. Each change is a step.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::{Error, Identity, Result, fault};
+
+const DIRECTORY: OFlags =
+    OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// An open directory, and the path it was opened by, for messages.
+#[derive(Debug)]
+pub struct Dir {
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symlink, wherever it leads.
+    Symlink,
+    /// A FIFO, a socket, a device.
+    Other,
+}
+
+/// What became of a rename.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The name has moved.
+    Moved,
+    /// There was nothing under the old name.
+    Gone,
+    /// The two directories are not on one filesystem; nothing changed.
+    OtherFilesystem,
+}
+
+impl Dir {
+    /// Opens the directory at the absolute `path`, which no component may reach through a symlink.
+    ///
+    /// # Errors
+    /// What `openat2(2)` says; `ELOOP` where a component is a symlink.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opened = match rustix::fs::openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        {
+            // Kernels before 5.6, and seccomp filters that have not heard of the call.
+            Err(Errno::NOSYS | Errno::PERM) => open_by_component(path),
+            opened => opened,
+        };
+        match opened {
+            Ok(fd) => Ok(Self { fd, path: path.to_owned() }),
+            Err(errno) => Err(Error::new("open", path, errno)),
+        }
+    }
+
+    /// Opens the directory `name` in this one; not through a symlink.
+    ///
+    /// # Errors
+    /// What `openat(2)` says; `ENOTDIR` where `name` is a symlink or a file.
+    pub fn open_child(&self, name: impl AsRef<OsStr>) -> Result<Self> {
+        let path = self.path.join(name.as_ref());
+        match rustix::fs::openat(&self.fd, name.as_ref(), DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Self { fd, path }),
+            Err(errno) => Err(Error::new("open", &path, errno)),
+        }
+    }
+
+    /// Opens the directory `name` in this one, after creating it with `mode` if it is missing.
+    ///
+    /// # Errors
+    /// As [`Dir::open_child`], or what `mkdirat(2)` says.
+    pub fn create_child(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<Self> {
+        let path = self.path.join(name.as_ref());
+        fault::step("create directory", &path).map_err(|cause| Error::new("create", &path, cause))?;
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        match rustix::fs::mkdirat(&self.fd, name.as_ref(), Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => self.open_child(name),
+            Err(errno) => Err(Error::new("create", &path, errno)),
+        }
+    }
+
+    /// The path this directory was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `stat(2)` of the directory itself.
+    ///
+    /// # Errors
+    /// What `fstat(2)` says.
+    pub fn stat(&self) -> Result<Stat> {
+        rustix::fs::fstat(&self.fd).map_err(|errno| Error::new("examine", &self.path, errno))
+    }
+
+    /// Creates the file `name`, which must not exist, with `mode` and the bytes of `parts`, and says what it is
+    /// on disk. Nothing is synced: one [`sync`] for the whole staging directory does that.
+    ///
+    /// # Errors
+    /// What `openat(2)` or `write(2)` say; a file that was begun is left for the caller's clean-up.
+    pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32, parts: &[&[u8]]) -> Result<Identity> {
+        let path = self.path.join(name.as_ref());
+        let failed = |cause: io::Error| Error::new("write", &path, cause);
+        fault::step("create file", &path).map_err(failed)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode))
+            .map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(fd);
+        fault::step("write file", &path).map_err(failed)?;
+        write_parts(&mut file, parts).map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        Ok(Identity::of(&stat))
+    }
+
+    /// Renames `name` in this directory to `to_name` in `to`, over whatever file stands there.
+    ///
+    /// # Errors
+    /// What `renameat(2)` says, except for the outcomes that [`Renamed`] names.
+    pub fn rename(&self, name: impl AsRef<OsStr>, to: &Self, to_name: impl AsRef<OsStr>) -> Result<Renamed> {
+        let (from, onto) = (self.path.join(name.as_ref()), to.path.join(to_name.as_ref()));
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        let renamed = fault::step("rename", &onto)
+            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, name.as_ref(), &to.fd, to_name.as_ref())?));
+        match renamed.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
+            Ok(()) => Ok(Renamed::Moved),
+            Err((Some(Errno::NOENT), _)) => Ok(Renamed::Gone),
+            Err((Some(Errno::XDEV), _)) => Ok(Renamed::OtherFilesystem),
+            Err((_, cause)) => Err(Error::rename(&from, &onto, cause)),
+        }
+    }
+
+    /// Removes the file `name`; says whether there was one.
+    ///
+    /// # Errors
+    /// What `unlinkat(2)` says, except that a missing file is none.
+    pub fn remove_file(&self, name: impl AsRef<OsStr>) -> Result<bool> {
+        self.unlink("remove file", name.as_ref(), AtFlags::empty())
+    }
+
+    /// Removes the directory `name` if it is empty; says whether it did.
+    ///
+    /// # Errors
+    /// What `unlinkat(2)` says, except that a missing directory and one with something in it are none.
+    pub fn remove_empty_child(&self, name: impl AsRef<OsStr>) -> Result<bool> {
+        self.unlink("remove directory", name.as_ref(), AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, step: &str, name: &OsStr, flags: AtFlags) -> Result<bool> {
+        let path = self.path.join(name);
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        let unlinked =
+            fault::step(step, &path).and_then(|()| Ok(rustix::fs::unlinkat(&self.fd, name, flags)?));
+        match unlinked.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
+            Ok(()) => Ok(true),
+            Err((Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST), _)) => Ok(false),
+            Err((_, cause)) => Err(Error::new("remove", &path, cause)),
+        }
+    }
+
+    /// Removes the directory `name` with the files in it; a missing one is none of its errors. There is one
+    /// level: what a staging directory holds is files.
+    ///
+    /// # Errors
+    /// What reading or removing says.
+    pub fn remove_child_with_files(&self, name: impl AsRef<OsStr>) -> Result<()> {
+        let child = match self.open_child(name.as_ref()) {
+            Err(error) if error.is_missing() => return Ok(()),
+            child => child?,
+        };
+        for file in child.names()? {
+            child.remove_file(file)?;
+        }
+        self.remove_empty_child(name).map(drop)
+    }
+
+    /// What the name stands for, without following a symlink; `None` where there is nothing.
+    ///
+    /// # Errors
+    /// What `fstatat(2)` says.
+    pub fn examine(&self, name: impl AsRef<OsStr>) -> Result<Option<(Kind, Identity)>> {
+        examine(self.fd.as_fd(), name.as_ref())
+            .map_err(|errno| Error::new("examine", &self.path.join(name.as_ref()), errno))
+    }
+
+    /// All names in this directory, and what they stand for.
+    ///
+    /// # Errors
+    /// What `getdents(2)` or `fstatat(2)` say.
+    pub fn examine_all(self) -> Result<Vec<(OsString, Kind, Identity)>> {
+        let Self { fd, path } = self;
+        let failed = |errno| Error::new("read", &path, errno);
+        let mut entries = rustix::fs::Dir::new(fd).map_err(failed)?;
+        let mut all = Vec::new();
+        while let Some(entry) = entries.read() {
+            let name = OsString::from_vec(entry.map_err(failed)?.file_name().to_bytes().to_vec());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let found = entries.fd().and_then(|fd| examine(fd, &name));
+            if let Some((kind, identity)) =
+                found.map_err(|errno| Error::new("examine", &path.join(&name), errno))?
+            {
+                all.push((name, kind, identity));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether there is a file of this name, not a symlink to one.
+    #[must_use]
+    pub fn has_file(&self, name: impl AsRef<OsStr>) -> bool {
+        matches!(self.examine(name), Ok(Some((Kind::File, _))))
+    }
+
+    /// The error that says that this directory is not there any more.
+    #[must_use]
+    pub fn gone(&self) -> Error {
+        Error::new("open", &self.path, Errno::NOENT)
+    }
+
+    /// Whether this process can put files into the directory `name` in this one, or make it where it is missing.
+    ///
+    /// # Errors
+    /// It cannot, and why: `ENOTDIR` where something else has that name, `EACCES`, `EROFS`.
+    pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<()> {
+        let path = self.path.join(name.as_ref());
+        let may = Access::WRITE_OK | Access::EXEC_OK;
+        let (path, answer) = match self.examine(name.as_ref())? {
+            Some((Kind::Directory, _)) => {
+                (&path, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
+            }
+            Some(_) => (&path, Err(Errno::NOTDIR)),
+            None => (&self.path, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
+        };
+        answer.map_err(|errno| Error::new("write to", path, errno))
+    }
+
+    /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its
+    /// permissions.
+    ///
+    /// # Errors
+    /// As [`Dir::create_file`], or what reading says.
+    pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
+        use std::io::Read;
+        let path = from.path.join(name.as_ref());
+        let failed = |cause: io::Error| Error::new("read", &path, cause);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&from.fd, name.as_ref(), flags, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let mut bytes = Vec::new();
+        File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
+        self.create_file(to_name, mode, &[&bytes]).map(drop)
+    }
+
+    /// The names in this directory, without `.` and `..`, sorted.
+    ///
+    /// # Errors
+    /// What `getdents(2)` says.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let failed = |errno| Error::new("read", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file
+    /// is made there (`O_TMPFILE`) and linked under a name here, which mounts, subvolumes and quota projects
+    /// refuse just as they refuse the rename. Where `O_TMPFILE` is not to be had the answer is no.
+    ///
+    /// # Errors
+    /// A failure of the medium; any other is a no.
+    pub fn shares_filesystem(&self, other: &Self) -> Result<bool> {
+        const TRIAL: &str = "trial";
+        fault::step("try filesystem", &other.path).map_err(|cause| Error::new("try", &other.path, cause))?;
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let unnamed = match rustix::fs::openat(&other.fd, ".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(unnamed) => unnamed,
+            Err(errno) => return no_unless_medium(Error::new("try", &other.path, errno)),
+        };
+        match self.link(&unnamed, TRIAL) {
+            Ok(()) => self.remove_file(TRIAL),
+            Err(errno) => no_unless_medium(Error::new("try", &self.path, errno)),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    fn link(&self, file: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+        use std::os::fd::AsRawFd;
+        // AT_EMPTY_PATH needs a capability; /proc needs to be mounted. One of the two is nearly always there.
+        rustix::fs::linkat(file, "", &self.fd, name, AtFlags::EMPTY_PATH).or_else(|_| {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(CWD, path, &self.fd, name, AtFlags::SYMLINK_FOLLOW)
+        })
+    }
+}
+
+fn examine(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<(Kind, Identity)>> {
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        stat => stat?,
+    };
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        _ => Kind::Other,
+    };
+    Ok(Some((kind, Identity::of(&stat))))
+}
+
+fn no_unless_medium(error: Error) -> Result<bool> {
+    if error.is_medium() && !error.is_read_only() { Err(error) } else { Ok(false) }
+}
+
+/// Opens `path` one component after the other, none of them a symlink.
+fn open_by_component(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let mut fd = rustix::fs::openat(CWD, "/", DIRECTORY, Mode::empty())?;
+    for component in path.components() {
+        if let std::path::Component::Normal(name) = component {
+            fd = rustix::fs::openat(fd.as_fd(), name, DIRECTORY, Mode::empty())?;
+        }
+    }
+    Ok(fd)
+}
+
+fn write_parts(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut written = file.write_vectored(&slices)?;
+    if written == total {
+        return Ok(());
+    }
+    // A short write: go on where it ended; the call that follows says why, if there is a why.
+    for part in parts {
+        let skip = written.min(part.len());
+        file.write_all(&part[skip..])?;
+        written -= skip;
+    }
+    Ok(())
+}
