@@ -9,4 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod damaged;
+mod elsewhere;
+mod failing;
+mod held;
+mod order;
+mod recorded;
+mod rounds;
 mod stopped;
+mod trace;
+mod witness;

@@ -46,11 +46,7 @@ impl Judge {
             .unwrap();
         let questions = process.stdin.take().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());
-        Self {
-            process,
-            questions,
-            answers,
-        }
+        Self { process, questions, answers }
     }
 
     /// Demands that every pyc below `tree` loads; how many there are.
@@ -59,10 +55,7 @@ impl Judge {
         writeln!(self.questions, "{}", tree.display()).unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
-        answer
-            .trim()
-            .parse()
-            .unwrap_or_else(|_| panic!("{answer}{context}"))
+        answer.trim().parse().unwrap_or_else(|_| panic!("{answer}{context}"))
     }
 }
 

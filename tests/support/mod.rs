@@ -31,10 +31,12 @@ pub struct Outcome {
 
 impl World {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("pyc-txn-test-")
-            .tempdir()
-            .unwrap();
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// A world in the directory `parent`.
+    pub fn new_in(parent: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("pyc-txn-test-").tempdir_in(parent).unwrap();
         fs::create_dir(directory.path().join("tree")).unwrap();
         // `nobody` runs the workers; nothing here depends on it, but a reader of the tree has to get in.
         make_readable(directory.path());
@@ -113,13 +115,7 @@ impl World {
             self.files().join("\n"),
             self.journal_in_words(),
         );
-        Outcome {
-            status: output.status.code(),
-            signal: output.status.signal(),
-            stdout,
-            stderr,
-            context,
-        }
+        Outcome { status: output.status.code(), signal: output.status.signal(), stdout, stderr, context }
     }
 
     /// Every file below the tree and the state directory, relative to the world.
@@ -133,11 +129,7 @@ impl World {
     /// The names of everything below the tree, relative to it.
     pub fn tree_files(&self) -> Vec<String> {
         let files = self.files();
-        files
-            .iter()
-            .filter_map(|file| file.strip_prefix("tree/"))
-            .map(str::to_owned)
-            .collect()
+        files.iter().filter_map(|file| file.strip_prefix("tree/")).map(str::to_owned).collect()
     }
 
     /// The journal, opened by SQLite itself.
@@ -145,6 +137,14 @@ impl World {
         let journal = rusqlite::Connection::open(self.state().join("journal.sqlite3")).unwrap();
         journal.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
         journal
+    }
+
+    /// The journal for reading only, as its file is now: what a stopped writer left beside it is not rolled back,
+    /// for that is the program's part.
+    pub fn journal_as_it_is(&self) -> rusqlite::Result<rusqlite::Connection> {
+        let uri = format!("file:{}?immutable=1", self.state().join("journal.sqlite3").display());
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
+        rusqlite::Connection::open_with_flags(uri, flags)
     }
 
     /// One value from the journal.
@@ -157,7 +157,7 @@ impl World {
             return "none\n".to_owned();
         }
         let rows = || -> rusqlite::Result<String> {
-            let journal = self.journal();
+            let journal = self.journal_as_it_is()?;
             let mut statement = journal.prepare(
                 "SELECT id || ' ' || kind || ' ' || state || coalesce(' ' || message, '') || ': ' ||
                         (SELECT group_concat(coalesce(outcome, 'pending')) FROM intents WHERE txn = t.id)
@@ -181,11 +181,7 @@ impl Outcome {
     /// Demands that a line of stdout or stderr contains `text`.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(
-            self.stdout.contains(text) || self.stderr.contains(text),
-            "says {text:?}\n{}",
-            self.context
-        );
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "says {text:?}\n{}", self.context);
         self
     }
 

@@ -16,11 +16,7 @@ pub fn cache_tag() -> &'static str {
 #[track_caller]
 pub fn run(python: &str, program: &str) -> String {
     let output = Command::new(python).args(["-B", "-c", program]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{python}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{python}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -35,10 +31,7 @@ pub fn all() -> Vec<(u8, PathBuf)> {
     }
     let find = |minor: u8| {
         let name = format!("python3.{minor}");
-        let found = places
-            .iter()
-            .map(|place| place.join(&name))
-            .find(|path| path.exists());
+        let found = places.iter().map(|place| place.join(&name)).find(|path| path.exists());
         found.map(|path| (minor, path))
     };
     (6..=14).filter_map(find).collect()

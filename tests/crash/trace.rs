@@ -1,0 +1,41 @@
+//! The steps that a run announced.
+
+use std::path::Path;
+
+/// A step: `PYC_TXN_FAULT=abort@NUMBER` stops before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub number: usize,
+    pub name: String,
+    pub path: String,
+}
+
+/// The names of steps that have several words; all others are one word or begin with `journal:`.
+const NAMES: [&str; 8] = [
+    "create directory",
+    "create file",
+    "write file",
+    "remove file",
+    "remove directory",
+    "try filesystem",
+    "open lock",
+    "set aside",
+];
+
+/// Reads a trace; an absent one is empty.
+pub fn read(file: &Path) -> Vec<Step> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(parse).collect()
+}
+
+fn parse(line: &str) -> Step {
+    let (number, rest) = line.split_once(' ').unwrap();
+    // Paths are absolute, and no name of a step has a slash in it.
+    let slash = rest.find('/').unwrap();
+    let (name, path) = (rest[..slash].trim_end(), &rest[slash..]);
+    assert!(
+        NAMES.contains(&name) || name.starts_with("journal: ") || ["rename", "sync"].contains(&name),
+        "an unknown step {name:?}: does a test have to know of it?"
+    );
+    Step { number: number.parse().unwrap(), name: name.to_owned(), path: path.to_owned() }
+}
