@@ -105,7 +105,7 @@ CREATE TABLE intents (
     pyc_inode   INTEGER,
     pyc_size    INTEGER,
     pyc_mtime   INTEGER,
-    staged_in   INTEGER,                             -- see staging
+    staged_in   INTEGER,                             -- the number of the staging directory
     UNIQUE (txn, directory, target),
     CHECK ((source IS NULL) = (interpreter IS NULL AND level IS NULL AND mode IS NULL)),
     CHECK (outcome NOT IN ('compiled', 'adopted')
@@ -126,16 +126,6 @@ WHEN (SELECT kind = 'commit' AND state <> 'recording' FROM transactions WHERE id
 BEGIN
     SELECT RAISE(ROLLBACK, 'a transaction takes intents only while it is recording');
 END;
-
--- Where a transaction stages. Number 0 is the state directory's and needs no row; the others stand in the trees
--- being compiled, and are written here before they are made, so that recovery finds them.
-CREATE TABLE staging (
-    txn         INTEGER NOT NULL REFERENCES transactions (id),
-    number      INTEGER NOT NULL CHECK (number > 0),
-    parent      BLOB NOT NULL,
-    name        BLOB NOT NULL,
-    PRIMARY KEY (txn, number)
-) STRICT, WITHOUT ROWID;
 
 -- What is published now.
 CREATE TABLE ledger (

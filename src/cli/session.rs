@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
         let unfinished = writer.journal.unfinished()?;
         let is_left = unfinished.iter().any(|left| left.1 != State::Recording)
-            || !staging::found(&writer.state, &writer.journal)?.is_empty();
+            || !staging::found(&writer.state)?.is_empty();
         if is_left {
             // What stopped that run may have damaged the journal too.
             writer.journal.check()?;

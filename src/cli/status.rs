@@ -92,7 +92,7 @@ fn leftovers(run: &Run<'_>, journal: &Journal) -> Result<Vec<i64>> {
         return Ok(Vec::new());
     };
     let mut leftovers = Vec::new();
-    for txn in staging::found(&Dir::open(&path)?, journal)? {
+    for txn in staging::found(&Dir::open(&path)?)? {
         if !matches!(journal.state(txn)?, Some(State::Staged | State::Committing)) {
             leftovers.push(txn.0);
         }

@@ -248,21 +248,29 @@ impl Dir {
         answer.map_err(|errno| Error::new("write to", path, errno))
     }
 
+    /// The bytes of the file `name`, not through a symlink, and its permissions.
+    ///
+    /// # Errors
+    /// What `openat(2)` or `read(2)` say.
+    pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
+        use std::io::Read;
+        let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let mut bytes = Vec::new();
+        File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
+        Ok((bytes, mode))
+    }
+
     /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its
     /// permissions.
     ///
     /// # Errors
     /// As [`Dir::create_file`], or what reading says.
     pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
-        use std::io::Read;
-        let path = from.path.join(name.as_ref());
-        let failed = |cause: io::Error| Error::new("read", &path, cause);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&from.fd, name.as_ref(), flags, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
-        let mut bytes = Vec::new();
-        File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
+        let (bytes, mode) = from.read_file(name)?;
         self.create_file(to_name, mode, &[&bytes]).map(drop)
     }
 

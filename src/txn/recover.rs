@@ -58,7 +58,7 @@ pub fn recover(
             _ => {}
         }
     }
-    for txn in staging::found(&writer.state, &writer.journal)? {
+    for txn in staging::found(&writer.state)? {
         let is_held = writer.journal.state(txn)? == Some(State::Staged);
         if !is_held {
             staging::remove(writer, txn)?;

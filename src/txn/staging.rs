@@ -2,9 +2,12 @@
 //!
 //! Owns the choice of the places and their end. Number 0 is in the state directory; where files cannot be
 //! renamed from there, which is tried and not guessed, a dot-named directory at the top of the tree takes its
-//! place. The journal knows of that one before it exists, so no crash leaves one that nobody finds.
+//! place. A note in number 0 says where, durably, before that directory exists: no crash leaves one that nobody
+//! finds, not even one that costs the journal.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,7 +15,6 @@ use anyhow::Result;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::intent::TxnId;
-use super::journal::{Journal, StagingPlace};
 use super::lock::Writer;
 use crate::disk::{self, Dir};
 
@@ -35,23 +37,82 @@ pub struct Staging {
 /// renamed between, but for quota projects, which publishing copes with.
 type Class = (u32, u32, u64);
 
+/// A staging directory in a tree: the directory it stands in, and its name there.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    parent: PathBuf,
+    name: OsString,
+}
+
+impl Place {
+    /// The name of the note about the place of this number.
+    fn note(number: usize) -> String {
+        format!("place-{number}")
+    }
+
+    /// Writes down the place, durably.
+    fn announce(&self, own: &Dir, number: usize) -> Result<()> {
+        let (parent, name) = (self.parent.as_os_str().as_bytes(), self.name.as_bytes());
+        own.remove_file(Self::note(number))?;
+        own.create_file(Self::note(number), 0o600, &[parent, b"\0", name])?;
+        let _durable = disk::sync([own])?;
+        Ok(())
+    }
+
+    /// The places that are noted in `own`, with their numbers. A note that is not whole is that of a directory
+    /// that was not made yet.
+    fn noted(own: &Dir) -> Result<Vec<(usize, Self)>> {
+        let mut places = Vec::new();
+        for name in own.names()? {
+            let number = name.to_str().and_then(|name| name.strip_prefix("place-")?.parse().ok());
+            let Some(number) = number else { continue };
+            let (note, _) = own.read_file(name)?;
+            let parts: Vec<&[u8]> = note.split(|&byte| byte == 0).collect();
+            if let [parent, name] = parts[..]
+                && name.starts_with(DOT_NAME.as_bytes())
+            {
+                let parent = PathBuf::from(OsStr::from_bytes(parent));
+                places.push((number, Self { parent, name: OsStr::from_bytes(name).to_owned() }));
+            }
+        }
+        Ok(places)
+    }
+
+    /// Opens it, if it is there and our own: in somebody's tree that somebody may have put one there.
+    fn open(&self) -> Result<Option<Dir>> {
+        let opened = Dir::open(&self.parent).and_then(|parent| parent.open_child(&self.name));
+        let us = rustix::process::geteuid().as_raw();
+        let is_our_own =
+            |dir: &Dir| dir.stat().is_ok_and(|stat| stat.st_uid == us && stat.st_mode & 0o077 == 0);
+        Ok(present(opened)?.filter(is_our_own))
+    }
+
+    fn remove(&self) -> Result<()> {
+        if self.open()?.is_some() {
+            Dir::open(&self.parent)?.remove_child_with_files(&self.name)?;
+        }
+        Ok(())
+    }
+}
+
 impl Staging {
     /// Makes the staging directories for a transaction that publishes to `directories` (paths on disk); says
     /// for each of these the number of its place.
     ///
     /// # Errors
     /// A directory cannot be made.
-    pub fn make(writer: &mut Writer<'_>, txn: TxnId, directories: &[&Path]) -> Result<(Self, Vec<usize>)> {
+    pub fn make(writer: &Writer<'_>, txn: TxnId, directories: &[&Path]) -> Result<(Self, Vec<usize>)> {
         let parent = writer.state.create_child(DIRECTORY, MODE)?;
-        let own = parent.create_child(txn.0.to_string(), MODE)?;
-        let mut staging = Self { places: vec![Some(own)] };
+        parent.create_child(txn.0.to_string(), MODE)?;
+        // Sources that changed are compiled again: what was staged before stays where it is.
+        let mut staging = Self::open(writer, txn)?;
         let classes: Vec<Option<Class>> = directories.iter().map(|path| class(path)).collect();
         let mut numbers = HashMap::new();
         for class in &classes {
             if !numbers.contains_key(class) {
                 let members = || directories.iter().zip(&classes).filter(|(_, of)| *of == class);
                 let members: Vec<&Path> = members().map(|(path, _)| *path).collect();
-                numbers.insert(*class, staging.find_place(writer, txn, *class, &members)?);
+                numbers.insert(*class, staging.find_place(txn, *class, &members)?);
             }
         }
         Ok((staging, classes.iter().map(|class| numbers[class]).collect()))
@@ -60,14 +121,14 @@ impl Staging {
     /// Opens the staging directories that a transaction has made before; one that is gone stays out.
     ///
     /// # Errors
-    /// One cannot be opened, or the journal cannot be read.
+    /// One cannot be opened.
     pub fn open(writer: &Writer<'_>, txn: TxnId) -> Result<Self> {
-        let own = writer.state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string()));
-        let mut places = vec![present(own)?];
-        for (_, place) in writer.journal.staging_places(Some(txn))? {
-            places.resize_with(places.len().max(place.number + 1), || None);
-            let opened = Dir::open(&place.parent).and_then(|parent| parent.open_child(&place.name));
-            places[place.number] = present(opened)?.filter(is_our_own);
+        let Some(own) = open_own(&writer.state, txn)? else { return Ok(Self { places: Vec::new() }) };
+        let noted = Place::noted(&own)?;
+        let mut places = vec![Some(own)];
+        for (number, place) in noted {
+            places.resize_with(places.len().max(number + 1), || None);
+            places[number] = place.open()?;
         }
         Ok(Self { places })
     }
@@ -83,67 +144,51 @@ impl Staging {
         self.places.iter().flatten()
     }
 
-    fn find_place(
-        &mut self,
-        writer: &mut Writer<'_>,
-        txn: TxnId,
-        class: Option<Class>,
-        members: &[&Path],
-    ) -> Result<usize> {
-        let (Some(own), Some(&first)) = (self.place(0), members.first()) else {
-            return Ok(0);
-        };
-        if own.shares_filesystem(&Dir::open(first)?)? {
-            return Ok(0);
+    fn find_place(&mut self, txn: TxnId, class: Option<Class>, members: &[&Path]) -> Result<usize> {
+        let (Some(own), Some(&first)) = (self.place(0), members.first()) else { return Ok(0) };
+        let first = Dir::open(first)?;
+        for (number, place) in self.places.iter().enumerate() {
+            if let Some(place) = place
+                && place.shares_filesystem(&first)?
+            {
+                return Ok(number);
+            }
         }
         let number = self.places.len();
-        let place = StagingPlace { number, parent: top(members, class), name: dot_name(txn).into() };
+        let place = Place { parent: top(members, class), name: dot_name(txn).into() };
         let parent = Dir::open(&place.parent)?;
-        writer.journal.add_staging(txn, &place)?;
+        place.announce(own, number)?;
         self.places.push(Some(parent.create_child(&place.name, MODE)?));
         Ok(number)
     }
 }
 
-/// Removes the staging directories of a transaction that has ended, and the journal's notes of them.
+/// Removes the staging directories of a transaction that has ended; the one with the notes goes last.
 ///
 /// # Errors
 /// One cannot be removed; it is still noted then, and the next run removes it.
-pub fn remove(writer: &mut Writer<'_>, txn: TxnId) -> Result<()> {
-    let places = writer.journal.staging_places(Some(txn))?;
-    for (_, place) in &places {
-        match Dir::open(&place.parent) {
-            // Somebody else's directory of that name is left alone.
-            Ok(parent) if parent.open_child(&place.name).is_ok_and(|dir| !is_our_own(&dir)) => {}
-            Ok(parent) => parent.remove_child_with_files(&place.name)?,
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error.into()),
-        }
+pub fn remove(writer: &Writer<'_>, txn: TxnId) -> Result<()> {
+    let Some(own) = open_own(&writer.state, txn)? else { return Ok(()) };
+    for (_, place) in Place::noted(&own)? {
+        place.remove()?;
     }
-    if !places.is_empty() {
-        writer.journal.forget_staging(txn)?;
-    }
-    match writer.state.open_child(DIRECTORY) {
-        Ok(parent) => parent.remove_child_with_files(txn.0.to_string())?,
-        Err(error) if error.is_missing() => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
+    Ok(writer.state.open_child(DIRECTORY)?.remove_child_with_files(txn.0.to_string())?)
 }
 
-/// The transactions that have a staging directory, by what is on disk and by what the journal says.
+/// The transactions that have a staging directory.
 ///
 /// # Errors
-/// The state directory or the journal cannot be read.
-pub fn found(state: &Dir, journal: &Journal) -> Result<Vec<TxnId>> {
-    let mut found: Vec<TxnId> = journal.staging_places(None)?.into_iter().map(|(txn, _)| txn).collect();
-    if let Some(parent) = present(state.open_child(DIRECTORY))? {
-        let numbers = parent.names()?.into_iter().filter_map(|name| name.to_str()?.parse().ok());
-        found.extend(numbers.map(TxnId));
-    }
+/// The state directory cannot be read.
+pub fn found(state: &Dir) -> Result<Vec<TxnId>> {
+    let Some(parent) = present(state.open_child(DIRECTORY))? else { return Ok(Vec::new()) };
+    let numbers = parent.names()?.into_iter().filter_map(|name| name.to_str()?.parse().ok());
+    let mut found: Vec<TxnId> = numbers.map(TxnId).collect();
     found.sort_unstable();
-    found.dedup();
     Ok(found)
+}
+
+fn open_own(state: &Dir, txn: TxnId) -> Result<Option<Dir>> {
+    present(state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string())))
 }
 
 fn present(opened: Result<Dir, disk::Error>) -> Result<Option<Dir>> {
@@ -152,12 +197,6 @@ fn present(opened: Result<Dir, disk::Error>) -> Result<Option<Dir>> {
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// A staging directory in somebody's tree may have been put there by that somebody.
-fn is_our_own(dir: &Dir) -> bool {
-    let us = rustix::process::geteuid().as_raw();
-    dir.stat().is_ok_and(|stat| stat.st_uid == us && stat.st_mode & 0o077 == 0)
 }
 
 /// `None` where it cannot be found out: those share a class, and what is tried for one decides for all.

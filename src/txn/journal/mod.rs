@@ -23,7 +23,6 @@ pub use batch::Which;
 pub use error::{JournalError, is_medium};
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
-pub use transitions::StagingPlace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

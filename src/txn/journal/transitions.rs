@@ -7,22 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 use super::Journal;
 use super::batch::open_or_begin;
 use super::error::Result;
-use super::registry::{bytes, unreadable};
+use super::registry::unreadable;
 use crate::disk::Durable;
 use crate::txn::evidence::{Placed, Unchanged};
 use crate::txn::intent::{Facts, Failure, Fault, IntentId, Outcome, TxnId};
 use crate::txn::state::State;
-
-/// A staging directory outside the state directory: where it stands, and its name there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StagingPlace {
-    /// Its number in the transaction, from 1.
-    pub number: usize,
-    /// The directory it stands in, as a path on disk.
-    pub parent: std::path::PathBuf,
-    /// Its name.
-    pub name: std::ffi::OsString,
-}
 
 impl Journal {
     /// Transactions that have not ended, the oldest first, with their states and whether they are held.
@@ -48,51 +37,6 @@ impl Journal {
         self.read(|connection| {
             let query = "SELECT state FROM transactions WHERE id = ?1";
             connection.query_row(query, [txn.0], |row| state(row.get_ref(0)?.as_str()?)).optional()
-        })
-    }
-
-    /// Announces a staging directory outside the state directory, before it is made.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub fn add_staging(&mut self, txn: TxnId, place: &StagingPlace) -> Result<()> {
-        self.write("journal: add staging", |write| {
-            let parent = bytes(place.parent.as_os_str());
-            write.execute(
-                "INSERT OR REPLACE INTO staging (txn, number, parent, name) VALUES (?1, ?2, ?3, ?4)",
-                params![txn.0, number(place.number)?, parent, bytes(&place.name)],
-            )?;
-            Ok(())
-        })
-    }
-
-    /// The staging directories outside the state directory: of one transaction, or of all.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn staging_places(&self, txn: Option<TxnId>) -> Result<Vec<(TxnId, StagingPlace)>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT txn, number, parent, name FROM staging WHERE ?1 IS NULL OR txn = ?1
-                 ORDER BY txn, number",
-            )?;
-            let rows = statement.query_map([txn.map(|txn| txn.0)], |row| {
-                let number = usize::try_from(row.get::<_, i64>(1)?).map_err(|_| unreadable(1, "negative"))?;
-                let (parent, name) = (super::registry::path(row, 2)?, super::registry::name(row, 3)?);
-                Ok((TxnId(row.get(0)?), StagingPlace { number, parent, name }))
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// Forgets where a transaction staged; its staging directories are gone.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub fn forget_staging(&mut self, txn: TxnId) -> Result<()> {
-        self.write("journal: forget staging", |write| {
-            write.execute("DELETE FROM staging WHERE txn = ?1", [txn.0])?;
-            Ok(())
         })
     }
 
