@@ -225,3 +225,41 @@ fn invalidation(text: &str) -> Result<Invalidation, String> {
         _ => Err("a mode is timestamp, checked-hash or unchecked-hash".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANUAL: &str = include_str!("../../man/pyc-txn.8");
+
+    /// A word as the manual's source has it.
+    fn roff(word: &str) -> String {
+        word.replace('-', "\\-")
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_has_every_command_and_every_option() {
+        let program = Arguments::command();
+        let mut missing = Vec::new();
+        for command in program.get_subcommands() {
+            let name = command.get_name();
+            let is_there =
+                [format!(".BR {name} "), format!(".B {name}\n")].iter().any(|line| MANUAL.contains(line));
+            missing.extend((!is_there).then(|| name.to_owned()));
+        }
+        for argument in
+            program.get_arguments().chain(program.get_subcommands().flat_map(|each| each.get_arguments()))
+        {
+            let long = argument.get_long().map(|long| roff(&format!("--{long}")));
+            let short = argument.get_short().map(|short| format!("\\-{short}"));
+            let names: Vec<String> = long.into_iter().chain(short).collect();
+            missing.extend(names.into_iter().filter(|name| !MANUAL.contains(name.as_str())));
+        }
+        assert!(missing.is_empty(), "the manual lacks {missing:?}");
+    }
+}

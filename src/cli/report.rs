@@ -13,6 +13,9 @@ use crate::txn::observer::Observer;
 /// Work that is over before this needs no progress bar.
 const WORTH_A_BAR: Duration = Duration::from_millis(500);
 
+/// How often the bar is drawn anew: it moves, and costs nothing.
+const REDRAW: Duration = Duration::from_millis(100);
+
 /// Says what the verbosity allows.
 #[derive(Debug)]
 pub(super) struct Reporter {
@@ -28,6 +31,7 @@ struct Progress {
     bytes: u64,
     bytes_done: u64,
     bar: Option<ProgressBar>,
+    drawn: Option<Instant>,
 }
 
 /// Prints an error and its causes, the hint on a line of its own.
@@ -132,12 +136,16 @@ impl Observer for Reporter {
         let mut progress = self.progress();
         progress.done += 1;
         progress.bytes_done += bytes;
+        if progress.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        progress.drawn = Some(Instant::now());
         if progress.bar.is_none() && self.wants_bar() {
             progress.bar = Some(bar(progress.bytes));
         }
         if let Some(bar) = &progress.bar {
-            bar.set_position(progress.bytes_done);
             bar.set_message(format!("{} of {} sources", progress.done, progress.sources));
+            bar.set_position(progress.bytes_done);
         }
     }
 
