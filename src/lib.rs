@@ -8,9 +8,10 @@
 //! txn/               the protocol: state, journal, lock, plan, stage, decide, publish, recover
 //! python/  debian/   what CPython defines; what Debian defines
 //! disk.rs            the only code that changes the filesystem
-//! root.rs, interrupt.rs, config.rs
+//! root.rs, interrupt.rs, buffer.rs, config.rs
 //! ```
 
+mod buffer;
 pub mod cli;
 pub mod config;
 pub mod debian;

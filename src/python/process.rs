@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::confine::{self, Rights};
+use crate::buffer;
 use crate::interrupt::Interrupt;
 
 /// How much of stderr is kept, in bytes, the end of it.
@@ -101,7 +102,7 @@ impl<'i> Process<'i> {
     /// not even addresses are given away in advance.
     pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Vec<u8>, Broken> {
         const AT_FIRST: usize = 128 << 20;
-        let mut bytes = vec![0; length.min(AT_FIRST)];
+        let mut bytes = buffer::zeroed(length.min(AT_FIRST));
         let mut filled = 0;
         while filled < length {
             if filled == bytes.len() {

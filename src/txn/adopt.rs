@@ -10,6 +10,7 @@ use std::path::Path;
 use super::intent::{Compile, Facts, Hash};
 use super::journal::LedgerEntry;
 use super::source::Source;
+use crate::buffer;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
@@ -45,8 +46,9 @@ impl Candidate {
         if !is_plausible {
             return None;
         }
-        let mut code = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
-        file.read_to_end(&mut code).ok()?;
+        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
+        let mut code = buffer::zeroed(length);
+        file.read_exact(&mut code).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {
             header,

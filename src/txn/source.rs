@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::intent::{Failure, Fault, Outcome};
+use crate::buffer;
 use crate::disk::{self, Identity};
 use crate::root::Root;
 
@@ -75,7 +76,10 @@ fn read_all(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
     if size > LARGEST {
         return Err(io::Error::other("it is larger than 2 GiB"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(size + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let mut bytes = buffer::zeroed(usize::try_from(size).unwrap_or(0));
+    match file.read_exact(&mut bytes) {
+        // It is shorter than a moment ago: it changed, and its identity with it.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        read => read.map(|()| bytes),
+    }
 }

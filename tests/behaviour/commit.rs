@@ -17,10 +17,6 @@ fn a_source_that_does_not_compile_does_not_stop_the_others() {
     let world = World::new();
     world.write("good.py", "x = 1\n");
     let bad = world.write("bad.py", "x = 1\ny = = 2\n");
-    world
-        .commit()
-        .exits(1)
-        .says("compiled 1, failed 1")
-        .says(&format!("{}:2: SyntaxError", bad.display()));
+    world.commit().exits(1).says("compiled 1, failed 1").says(&format!("{}:2: SyntaxError", bad.display()));
     assert!(world.pyc("good.py").exists());
 }

@@ -9,4 +9,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aid;
+mod fake;
+mod oracle;
+
+mod adoption;
+mod commands;
 mod commit;
+mod compiling;
+mod concurrency;
+mod confinement;
+mod filesystems;
+mod journals;
+mod ledger;
+mod names;
+mod packages;
+mod publishing;
+mod removal;
+mod signals;
+mod sources;
+mod workers;

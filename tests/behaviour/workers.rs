@@ -1,0 +1,240 @@
+//! Workers that misbehave: each costs the one source it was busy with, and nothing else.
+
+use std::fs;
+
+use crate::aid::{ends, finish, start};
+use crate::fake::Fake;
+use crate::oracle;
+use crate::support::{Outcome, PYTHON, World};
+
+/// Commits the tree. Should a worker hold it up for ever, the test ends all the same.
+fn commit(world: &World, fake: &Fake, more: &[&str]) -> Outcome {
+    let mut command = world.command(&[&["commit", "--python", fake.path()], more].concat());
+    command.arg(world.tree());
+    finish(world, start(command))
+}
+
+/// A worker does `statement` with one source of three; that one fails with `complaint`, the others are compiled.
+#[track_caller]
+fn costs_one_source(statement: &str, more: &[&str], complaint: &str) -> (World, Fake) {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("a.py", "x = 1\n");
+    world.write("bad.py", format!("# worker: {statement}\nx = 2 # the largest comes first\n"));
+    world.write("z.py", "x = 3\n");
+    let outcome = commit(&world, &fake, &[&["-j", "1"], more].concat())
+        .exits(1)
+        .says("compiled 2, failed 1")
+        .says(&format!("tree/bad.py: {complaint}"));
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.context());
+    assert_eq!(oracle::value(&world.pyc("z.py"), "x"), "3");
+    assert!(!world.pyc("bad.py").exists(), "{}", outcome.context());
+    let word: String = world.query("SELECT outcome FROM failures");
+    assert_eq!(word, "lost", "{}", outcome.context());
+    (world, fake)
+}
+
+#[test]
+fn a_worker_that_exits_costs_one_source() {
+    costs_one_source("os._exit(7)", &[], "the worker exited with status 7");
+    costs_one_source(
+        "sys.stderr.write('first\\nout of luck\\n'); sys.stderr.flush(); os._exit(1)",
+        &[],
+        "the worker exited with status 1 (out of luck)",
+    );
+}
+
+#[test]
+fn a_worker_that_is_killed_costs_one_source() {
+    costs_one_source("os.kill(os.getpid(), 9)", &[], "the worker was killed by signal 9");
+    costs_one_source(
+        "signal.signal(11, signal.SIG_DFL); os.kill(os.getpid(), 11)",
+        &[],
+        "the worker was killed by signal 11",
+    );
+}
+
+#[test]
+fn a_worker_that_hangs_costs_one_source_and_its_time_limit() {
+    costs_one_source("signal.pause()", &["--timeout", "1"], "the worker did not answer within 1 s");
+}
+
+#[test]
+fn a_worker_that_hangs_and_will_not_be_told_is_killed() {
+    costs_one_source(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); os.close(0); os.close(2); time.sleep(1000)",
+        &["--timeout", "1"],
+        "the worker did not answer within 1 s",
+    );
+}
+
+#[test]
+fn a_worker_that_closes_its_pipe_costs_one_source() {
+    costs_one_source("os.close(1); signal.pause()", &[], "the worker was killed by signal 9");
+}
+
+#[test]
+fn garbage_costs_one_source() {
+    costs_one_source("os.write(1, b'\\xff' * 64)", &[], "the worker answered garbage: ");
+    costs_one_source("os.write(1, b'\\0' * 64)", &[], "the worker answered garbage: ");
+    // Status 1: a refusal, which has to be LINE, newline, message.
+    costs_one_source(
+        "os.write(1, b'\\1\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc')",
+        &[],
+        "the worker answered garbage: a refusal without a line",
+    );
+}
+
+#[test]
+fn code_that_is_not_whole_costs_one_source() {
+    let dump = |what: &str| format!("dump = lambda code: {what}");
+    for what in [
+        "real_dumps(code)[:-1]",
+        "real_dumps(code)[:20]",
+        "b''",
+        "real_dumps(code) + b'N'",
+        "real_dumps((code,))",
+        "real_dumps('no code')",
+        "b'\\0' * 100",
+    ] {
+        costs_one_source(&dump(what), &[], "the worker answered garbage: ");
+    }
+}
+
+#[test]
+fn code_of_another_file_costs_one_source() {
+    costs_one_source(
+        "code = builtins.compile(source, name + 'x', 'exec')",
+        &[],
+        "the worker answered garbage: code of another file",
+    );
+}
+
+#[test]
+fn a_worker_that_runs_out_of_memory_refuses_the_source_or_is_lost_over_it() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("bad.py", "# worker: raise MemoryError\n");
+    world.write("good.py", "x = 1\n");
+    commit(&world, &fake, &[]).exits(1).says("compiled 1, failed 1").says("MemoryError");
+}
+
+#[test]
+fn megabytes_on_stderr_stop_nothing() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("a.py", "# worker: sys.stderr.write('noise ' * 1000000)\nx = 1\n");
+    world.write("b.py", "# worker: os.close(2)\nx = 2\n");
+    let outcome = commit(&world, &fake, &["-j", "1"]).exits(0).says("compiled 2 ");
+    assert_eq!(outcome.stderr, "", "{}", outcome.context());
+}
+
+#[test]
+fn what_was_lost_is_tried_again_what_was_refused_is_not() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("lost.py", "# worker: os._exit(1)\n");
+    let refused = world.write("refused.py", "= =\n");
+    world.write("good.py", "x = 1\n");
+    let outcomes = "SELECT group_concat(CAST(source AS TEXT) || ' ' || outcome, ', ')
+                    FROM (SELECT * FROM intents WHERE txn = (SELECT max(txn) FROM intents) ORDER BY source)";
+    commit(&world, &fake, &[]).exits(1).says("compiled 1, failed 2");
+    let first: String = world.query(outcomes);
+    assert_eq!(first, "good.py compiled, lost.py lost, refused.py refused");
+    commit(&world, &fake, &[]).exits(1).says("failed 2 (1 up to date)").says("refused.py:1: SyntaxError");
+    assert_eq!(world.query::<String>(outcomes), "lost.py lost");
+    commit(&world, &fake, &["-f"]).exits(1).says("compiled 1, failed 2");
+    assert_eq!(world.query::<String>(outcomes), first);
+    world.write("lost.py", "x = 'well'\n");
+    fs::write(&refused, "x = 'better'\n").unwrap();
+    commit(&world, &fake, &[]).exits(0).says("compiled 2 (1 up to date)");
+    assert_eq!(world.query::<i64>("SELECT count(*) FROM failures"), 0);
+}
+
+#[test]
+fn an_interpreter_that_says_something_before_its_greeting_is_not_believed() {
+    let world = World::new();
+    let fake = Fake::starting(&world, "print('hello', flush=True)");
+    world.write("a.py", "x = 1\n");
+    let outcome = commit(&world, &fake, &[])
+        .exits(3)
+        .says("as a worker: it does not greet as a worker does")
+        .says("is rolled back");
+    assert_eq!(world.tree_files(), ["a.py"], "{}", outcome.context());
+}
+
+#[test]
+fn workers_that_cannot_be_started_roll_the_transaction_back_and_that_is_said_once() {
+    let world = World::new();
+    let fake = Fake::starting(&world, "sys.exit('no library')");
+    for number in 0..8 {
+        world.write(format!("{number}.py"), format!("x = '{}'\n", "y".repeat(200_000)));
+    }
+    let outcome = commit(&world, &fake, &["-j", "4"])
+        .exits(3)
+        .says("as a worker: the worker exited with status 1 (no library)")
+        .says("transaction 1 is rolled back: nothing has changed, and what it was to do is pending");
+    assert_eq!(outcome.stderr.matches("no library").count(), 1, "{}", outcome.context());
+    assert_eq!(world.tree_files().len(), 8, "{}", outcome.context());
+    assert!(!world.state().join("staging/1").exists(), "{}", outcome.context());
+    let pending = "SELECT count(*) FROM intents JOIN transactions t ON t.id = txn
+                   WHERE state = 'recording' AND outcome IS NULL";
+    assert_eq!(world.query::<i64>(pending), 8);
+    // The interpreter is mended; what is pending is done without being named again.
+    let mended = fs::read_to_string(fake.path()).unwrap().replace("sys.exit('no library')", "pass");
+    fs::write(fake.path(), mended).unwrap();
+    world.run(&["commit", "--python", PYTHON, "/no/such/path"]).exits(1).says("compiled 8");
+}
+
+#[test]
+fn an_interpreter_that_is_removed_before_the_commit_drops_its_intents() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("a.py", "x = 1\n");
+    world.run_on_tree(&["record", "--python", fake.path()]).exits(0);
+    fs::remove_file(fake.path()).unwrap();
+    world.run(&["stage"]).exits(0);
+    let outcome: String = world.query("SELECT outcome FROM intents");
+    assert_eq!(outcome, "vanished");
+}
+
+#[test]
+fn workers_end_with_a_driver_that_is_killed() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    let source = world.write("a.py", "# worker: ready(); signal.pause()\n");
+    let mut command = world.command(&["commit", "--python", fake.path()]);
+    command.arg(world.tree());
+    let driver = start(command);
+    let worker = fake.worker();
+    driver.kill();
+    assert!(ends(worker), "worker {worker:?} outlives its driver");
+    fs::write(source, "x = 1\n").unwrap();
+    let outcome = commit(&world, &fake, &[]).exits(0).says("compiled 1 ");
+    assert!(!world.files().iter().any(|file| file.starts_with("state/staging/")), "{}", outcome.context());
+}
+
+#[test]
+fn every_worker_has_been_waited_for_when_the_driver_ends() {
+    const REAPER: &str = "import ctypes, os, subprocess, sys\n\
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become ours\n\
+        status = subprocess.call(sys.argv[1:])\n\
+        orphans = 0\n\
+        try:\n\
+        \u{20}   while os.waitpid(-1, 0): orphans += 1\n\
+        except ChildProcessError: pass\n\
+        print('orphans:', orphans)\n\
+        sys.exit(status)";
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("exits.py", "# worker: os._exit(1)\n");
+    world.write("killed.py", "# worker: os.kill(os.getpid(), 9)\n");
+    world.write("hangs.py", "# worker: os.close(1); signal.pause()\n");
+    for number in 0..4 {
+        world.write(format!("{number}.py"), format!("x = '{}'\n", "y".repeat(200_000)));
+    }
+    let mut command = world.command(&["commit", "-j", "3", "--python", fake.path()]);
+    command.arg(world.tree());
+    let command = crate::aid::through(&[PYTHON, "-c", REAPER], &command);
+    finish(&world, start(command)).exits(1).says("compiled 4, failed 3").says("orphans: 0");
+}
