@@ -11,7 +11,7 @@
 //! root.rs, interrupt.rs, buffer.rs, config.rs
 //! ```
 
-mod buffer;
+pub mod buffer;
 pub mod cli;
 pub mod config;
 pub mod debian;

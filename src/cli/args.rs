@@ -253,7 +253,7 @@ mod tests {
             missing.extend((!is_there).then(|| name.to_owned()));
         }
         for argument in
-            program.get_arguments().chain(program.get_subcommands().flat_map(|each| each.get_arguments()))
+            program.get_arguments().chain(program.get_subcommands().flat_map(clap::Command::get_arguments))
         {
             let long = argument.get_long().map(|long| roff(&format!("--{long}")));
             let short = argument.get_short().map(|short| format!("\\-{short}"));

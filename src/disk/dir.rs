@@ -231,21 +231,22 @@ impl Dir {
         Error::new("open", &self.path, Errno::NOENT)
     }
 
-    /// Whether this process can put files into the directory `name` in this one, or make it where it is missing.
+    /// Makes sure that this process can put files into the directory `name` in this one, or make it where it is
+    /// missing; says whether it is there.
     ///
     /// # Errors
     /// It cannot, and why: `ENOTDIR` where something else has that name, `EACCES`, `EROFS`.
-    pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<()> {
+    pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<bool> {
         let path = self.path.join(name.as_ref());
         let may = Access::WRITE_OK | Access::EXEC_OK;
-        let (path, answer) = match self.examine(name.as_ref())? {
+        let (path, there, answer) = match self.examine(name.as_ref())? {
             Some((Kind::Directory, _)) => {
-                (&path, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
+                (&path, true, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
             }
-            Some(_) => (&path, Err(Errno::NOTDIR)),
-            None => (&self.path, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
+            Some(_) => (&path, true, Err(Errno::NOTDIR)),
+            None => (&self.path, false, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
         };
-        answer.map_err(|errno| Error::new("write to", path, errno))
+        answer.map(|()| there).map_err(|errno| Error::new("write to", path, errno))
     }
 
     /// The bytes of the file `name`, not through a symlink, and its permissions.

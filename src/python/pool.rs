@@ -14,6 +14,7 @@ use anyhow::Result;
 use super::interpreter::Interpreter;
 use super::process::Broken;
 use super::worker::{Outcome, Request, Worker};
+use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
 
 /// How to run the pool.
@@ -127,7 +128,7 @@ impl Pool<'_> {
             None => place.insert(self.start(job.interpreter)?),
         };
         worker.send(&job.request);
-        job.request.source = Vec::new();
+        job.request.source = Buffer::default();
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! that the driver cannot end before its workers. It knows nothing of what the bytes mean.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::confine::{self, Rights};
-use crate::buffer;
+use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
 
 /// How much of stderr is kept, in bytes, the end of it.
@@ -80,14 +80,16 @@ impl<'i> Process<'i> {
         Ok(Self { child, stdin: Some(stdin), stdout, stderr, complaints: Vec::new(), interrupt })
     }
 
-    /// Writes all of `bytes` to its stdin.
-    pub(super) fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Broken> {
-        while !bytes.is_empty() {
+    /// Writes all of `head` and `body` to its stdin; together, because each write wakes it up.
+    pub(super) fn send(&mut self, head: &[u8], body: &[u8], deadline: Deadline) -> Result<(), Broken> {
+        let mut slices = [IoSlice::new(head), IoSlice::new(body)];
+        let mut rest = &mut slices[..];
+        while rest.iter().any(|slice| !slice.is_empty()) {
             let Some(stdin) = &self.stdin else {
                 return Err(self.ended());
             };
-            match rustix::io::write(stdin, bytes) {
-                Ok(written) => bytes = &bytes[written..],
+            match rustix::io::writev(stdin, rest) {
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE) => return Err(self.ended()),
@@ -100,13 +102,13 @@ impl<'i> Process<'i> {
     /// Reads `length` bytes from its stdout. What is announced costs no memory until it comes: the zeroed pages
     /// of a large allocation are the kernel's until they are written to; and beyond the largest honest answers
     /// not even addresses are given away in advance.
-    pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Vec<u8>, Broken> {
+    pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Buffer, Broken> {
         const AT_FIRST: usize = 128 << 20;
-        let mut bytes = buffer::zeroed(length.min(AT_FIRST));
+        let mut bytes = Buffer::new(length.min(AT_FIRST));
         let mut filled = 0;
         while filled < length {
             if filled == bytes.len() {
-                bytes.resize(length.min(filled * 2), 0);
+                bytes.resize(length.min(filled * 2));
             }
             match rustix::io::read(&self.stdout, &mut bytes[filled..]) {
                 Ok(0) => return Err(self.ended()),

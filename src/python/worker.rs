@@ -11,6 +11,7 @@ use super::interpreter::Interpreter;
 use super::marshal::{self, Format};
 use super::process::{Broken, Deadline, Process};
 use super::pycache::Level;
+use crate::buffer::Buffer;
 use crate::disk::Quoted;
 use crate::interrupt::Interrupt;
 
@@ -31,7 +32,7 @@ pub struct Request {
     /// The optimization level.
     pub level: Level,
     /// The source's bytes, in whatever encoding it declares.
-    pub source: Vec<u8>,
+    pub source: Buffer,
 }
 
 /// What became of a request.
@@ -40,7 +41,7 @@ pub enum Outcome {
     /// Marshalled code, structurally whole, with the right file name inside.
     Code {
         /// The code, without a header.
-        code: Vec<u8>,
+        code: Buffer,
         /// SyntaxWarnings, `LINE\tMESSAGE` a line each.
         warnings: String,
     },
@@ -116,8 +117,7 @@ impl<'i> Worker<'i> {
         }
         head.extend_from_slice(&u32::from(request.level.number()).to_le_bytes());
         head.extend_from_slice(&request.filename);
-        self.process.send(&head, deadline)?;
-        self.process.send(&request.source, deadline)
+        self.process.send(&head, &request.source, deadline)
     }
 
     /// Waits for the answer to the request that was sent. After [`Outcome::Lost`] the worker is of no use.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::intent::{Compile, Facts, Hash};
 use super::journal::LedgerEntry;
 use super::source::Source;
-use crate::buffer;
+use crate::buffer::Buffer;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
@@ -47,7 +47,7 @@ impl Candidate {
             return None;
         }
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = buffer::zeroed(length);
+        let mut code = Buffer::new(length);
         file.read_exact(&mut code).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {

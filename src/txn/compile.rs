@@ -32,6 +32,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) staging: &'a Staging,
     /// The number of the staging directory, by the batch's directories.
     pub(super) places: &'a [usize],
+    /// Whether there is a `__pycache__`, by the batch's directories.
+    pub(super) has_cache: &'a [bool],
     /// Who compiles; `None` for an interpreter that is gone.
     pub(super) interpreters: &'a [Interpreter],
     /// An intent's interpreter, as an index into `interpreters`.
@@ -122,10 +124,10 @@ impl Surroundings<'_> {
         let filename = path.as_os_str().as_bytes().to_vec();
         let number = (self.interpreter_of)(compile);
         let interpreter = &self.interpreters[number];
-        let candidate = match compile.force {
-            true => None,
-            false => Candidate::read(&self.pyc(intent, compile), compile, interpreter, &filename),
-        };
+        let may_have_one = !compile.force && self.has_cache[intent.directory];
+        let candidate = may_have_one
+            .then(|| Candidate::read(&self.pyc(intent, compile), compile, interpreter, &filename))
+            .flatten();
         let mut source = match source::read(self.root, &path, &compile.seen) {
             Ok(Ok(source)) => source,
             Ok(Err(outcome)) => return Ok(Err(outcome)),
@@ -197,33 +199,27 @@ impl Surroundings<'_> {
         let name = self.intent(ready.intent).id.0.to_string();
         let mode = pyc_mode(ready.source.mode);
         let pyc = place.create_file(&name, mode, &[ready.header.as_bytes(), code])?;
-        // Nobody listens any more when writing back has failed: that error ends the run.
-        let _ = self.staged.send(pyc.size);
+        self.staged.add(pyc.size);
         Ok(pyc)
     }
 }
 
-/// Whether a directory can take bytecode; else the outcome of what was to go there.
+/// What is known of a directory that can take bytecode.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site {
+    /// Whether it has a `__pycache__`.
+    pub(super) has_cache: bool,
+}
+
+/// Examines a directory that is to take bytecode; if it cannot, the outcome of what was to go there.
 ///
 /// # Errors
 /// The filesystem is read-only, or another failure of the medium.
-pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<(), Outcome>> {
-    let barred = |error: disk::Error| {
-        if error.is_medium() {
-            return Err(error.into());
-        }
-        if error.is_missing() {
-            Ok(Err(Outcome::Vanished))
-        } else {
-            Ok(Err(unreadable(seen, &error.to_string())))
-        }
-    };
-    let dir = match Dir::open(directory) {
-        Ok(dir) => dir,
-        Err(error) => return barred(error),
-    };
-    match dir.writable_child(DIRECTORY) {
-        Ok(()) => Ok(Ok(())),
-        Err(error) => barred(error),
+pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<Site, Outcome>> {
+    match Dir::open(directory).and_then(|dir| dir.writable_child(DIRECTORY)) {
+        Ok(has_cache) => Ok(Ok(Site { has_cache })),
+        Err(error) if error.is_medium() => Err(error.into()),
+        Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
+        Err(error) => Ok(Err(unreadable(seen, &error.to_string()))),
     }
 }

@@ -3,6 +3,7 @@
 //! Owns no durability: that is the one sync behind the last staged file. But an error of an early sync is an
 //! error of the run, because the kernel reports it once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::staging::Staging;
@@ -13,27 +14,37 @@ use crate::disk;
 const INTERVAL: u64 = 48 << 20;
 
 /// Is told what has been staged.
-pub(super) type Progress = Sender<u64>;
-
-/// Syncs what has been staged, every [`INTERVAL`], until everybody who reports progress is gone.
 #[derive(Debug)]
-pub(super) struct Flush(Receiver<u64>);
+pub(super) struct Progress {
+    staged: AtomicU64,
+    due: Sender<()>,
+}
+
+impl Progress {
+    /// So many more bytes are staged.
+    pub(super) fn add(&self, bytes: u64) {
+        let before = self.staged.fetch_add(bytes, Ordering::Relaxed);
+        if before / INTERVAL != (before + bytes) / INTERVAL {
+            // Nobody listens any more when writing back has failed: that error ends the run.
+            let _ = self.due.send(());
+        }
+    }
+}
+
+/// Syncs what has been staged, every [`INTERVAL`], until the [`Progress`] is gone.
+#[derive(Debug)]
+pub(super) struct Flush(Receiver<()>);
 
 impl Flush {
     pub(super) fn new() -> (Progress, Self) {
-        let (progress, staged) = channel();
-        (progress, Self(staged))
+        let (due, received) = channel();
+        (Progress { staged: AtomicU64::new(0), due }, Self(received))
     }
 
-    /// Goes on until the last [`Progress`] is dropped.
+    /// Goes on until the [`Progress`] is dropped.
     pub(super) fn run(self, staging: &Staging) -> Result<(), disk::Error> {
-        let mut unsynced = 0;
-        while let Ok(bytes) = self.0.recv() {
-            unsynced += bytes + self.0.try_iter().sum::<u64>();
-            if unsynced >= INTERVAL {
-                let _not_yet_all = disk::sync(staging.places())?;
-                unsynced = 0;
-            }
+        while self.0.recv().is_ok() {
+            let _not_yet_all = disk::sync(staging.places())?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::intent::{Failure, Fault, Outcome};
-use crate::buffer;
+use crate::buffer::Buffer;
 use crate::disk::{self, Identity};
 use crate::root::Root;
 
@@ -18,7 +18,7 @@ const LARGEST: u64 = i32::MAX as u64;
 /// A source as it was read.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Buffer,
     pub(super) identity: Identity,
     /// Permission bits.
     pub(super) mode: u32,
@@ -72,14 +72,14 @@ fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
     Ok(None)
 }
 
-fn read_all(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
+fn read_all(file: &mut File, size: u64) -> io::Result<Buffer> {
     if size > LARGEST {
         return Err(io::Error::other("it is larger than 2 GiB"));
     }
-    let mut bytes = buffer::zeroed(usize::try_from(size).unwrap_or(0));
+    let mut bytes = Buffer::new(usize::try_from(size).unwrap_or(0));
     match file.read_exact(&mut bytes) {
         // It is shorter than a moment ago: it changed, and its identity with it.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Buffer::default()),
         read => read.map(|()| bytes),
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::compile::{Compilation, Surroundings, examine_site};
+use super::compile::{Compilation, Site, Surroundings, examine_site};
 use super::compilers;
 use super::flush::Flush;
 use super::intent::{Action, Batch, Compile, IntentId, InterpreterId, Outcome, TxnId};
@@ -113,6 +113,7 @@ pub(super) fn compile(
         batch,
         staging: &staging,
         places: &places,
+        has_cache: &sites.have_cache(),
         interpreters: &team.interpreters,
         interpreter_of: &|compile| team.index_of(compile).unwrap_or_default(),
         published: &published,
@@ -189,7 +190,7 @@ impl Team {
 struct Sites {
     on_disk: Vec<PathBuf>,
     /// `None`: nothing is to be compiled there.
-    verdicts: Vec<Option<Result<(), Outcome>>>,
+    verdicts: Vec<Option<Result<Site, Outcome>>>,
 }
 
 impl Sites {
@@ -199,7 +200,7 @@ impl Sites {
     }
 
     /// Whether a directory can take bytecode, found out once.
-    fn verdict(&mut self, directory: usize, seen: &Identity) -> Result<Result<(), Outcome>> {
+    fn verdict(&mut self, directory: usize, seen: &Identity) -> Result<Result<Site, Outcome>> {
         if let Some(verdict) = &self.verdicts[directory] {
             return Ok(verdict.clone());
         }
@@ -209,12 +210,18 @@ impl Sites {
     }
 
     fn is_usable(&self, directory: usize) -> bool {
-        matches!(self.verdicts[directory], Some(Ok(())))
+        matches!(self.verdicts[directory], Some(Ok(_)))
     }
 
     fn usable(&self) -> Vec<&Path> {
         let usable = self.on_disk.iter().enumerate().filter(|(directory, _)| self.is_usable(*directory));
         usable.map(|(_, path)| path.as_path()).collect()
+    }
+
+    /// Whether each directory has a `__pycache__`.
+    fn have_cache(&self) -> Vec<bool> {
+        let has_cache = |verdict: &Option<_>| matches!(verdict, Some(Ok(Site { has_cache: true })));
+        self.verdicts.iter().map(has_cache).collect()
     }
 
     /// The staging directory's number for every directory, from those of the usable ones.

@@ -11,6 +11,9 @@ class Tree:
 
     def __init__(self, path):
         self.path = Path(path)
+        self.attic = self.path.with_name(self.path.name + ".used")
+        self.used = 0
+        self.clear_attic()
         self.sources = []
         self.bytes = 0
         for folder, _, names in os.walk(self.path):
@@ -21,20 +24,31 @@ class Tree:
                     self.bytes += os.path.getsize(source)
 
     def make_cold(self):
-        """Removes the bytecode, and leaves the disk idle and the sources in memory.
+        """Moves the bytecode away, and leaves the disk idle and the sources in memory.
 
-        The sync is here so that nobody pays for what another one wrote; the
-        reading, so that nobody waits for the disk where another did not.
+        It is moved, not removed: for minutes ext4 steps over each inode that
+        was freed before it takes the next, and who comes next would pay for
+        that. The sync is here so that nobody pays for what another one wrote;
+        the reading, so that nobody waits for the disk where another did not.
         """
         for folder, names, _ in os.walk(self.path):
             if "__pycache__" in names:
-                shutil.rmtree(os.path.join(folder, "__pycache__"))
+                self.put_away(os.path.join(folder, "__pycache__"))
                 names.remove("__pycache__")
         os.sync()
         for source in self.sources:
             with open(source, "rb", buffering=0) as opened:
                 while opened.read(1 << 20):
                     pass
+
+    def put_away(self, path):
+        """Moves something beside the tree, where it stays until the end."""
+        self.attic.mkdir(exist_ok=True)
+        os.rename(path, self.attic / str(self.used))
+        self.used += 1
+
+    def clear_attic(self):
+        shutil.rmtree(self.attic, ignore_errors=True)
 
     def count_bytecode(self):
         return count_bytecode(self.path)

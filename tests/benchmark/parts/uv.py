@@ -59,14 +59,15 @@ class Uv:
         plain = self._install()
         compiled = self._install("--compile-bytecode")
         self.bench.check(self.name, compiled, count_bytecode(self.target))
-        shutil.rmtree(self.target)
+        self.bench.tree.put_away(self.target)
         results = self.bench.results
         results.add("uv install, compiled", compiled.seconds, compiled.cpu)
         results.add("uv install, plain", plain.seconds, plain.cpu)
         results.add(self.name, compiled.seconds - plain.seconds, compiled.cpu - plain.cpu)
 
     def _install(self, *options):
-        shutil.rmtree(self.target, ignore_errors=True)
+        if os.path.exists(self.target):
+            self.bench.tree.put_away(self.target)
         os.sync()
         done = run([self.program, "pip", "install", "--no-deps", "--no-index", "--offline",
                     "--target", self.target, "--python", self.bench.python,
