@@ -14,7 +14,6 @@ mod identity;
 mod quote;
 
 pub use dir::{Dir, Kind, Renamed};
-pub(crate) use error::is_medium;
 pub use error::{Error, cause};
 pub use identity::Identity;
 pub use quote::{Escaped, Quoted};

@@ -29,7 +29,21 @@ impl Error {
     /// whole transaction is concerned, and the same call may well succeed later.
     #[must_use]
     pub fn is_medium(&self) -> bool {
-        is_medium(&self.cause)
+        matches!(
+            Errno::from_io_error(&self.cause),
+            Some(
+                Errno::NOSPC
+                    | Errno::IO
+                    | Errno::ROFS
+                    | Errno::DQUOT
+                    | Errno::MFILE
+                    | Errno::NFILE
+                    | Errno::NOMEM
+                    | Errno::NODEV
+                    | Errno::NXIO
+                    | Errno::STALE
+            )
+        )
     }
 
     /// Whether nothing stands at the path.
@@ -49,26 +63,6 @@ impl Error {
     pub fn is_read_only(&self) -> bool {
         Errno::from_io_error(&self.cause) == Some(Errno::ROFS)
     }
-}
-
-/// Whether `cause` is a failure of the medium; see [`Error::is_medium`].
-#[must_use]
-pub(crate) fn is_medium(cause: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(cause),
-        Some(
-            Errno::NOSPC
-                | Errno::IO
-                | Errno::ROFS
-                | Errno::DQUOT
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOMEM
-                | Errno::NODEV
-                | Errno::NXIO
-                | Errno::STALE
-        )
-    )
 }
 
 /// The words of the C library for `cause`, without the number that Rust puts behind them.

@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
-
 use crate::disk::{self, Quoted};
 
 pub(super) type Result<T> = std::result::Result<T, JournalError>;
@@ -54,33 +52,6 @@ impl JournalError {
     pub fn is_damaged(&self) -> bool {
         matches!(self.kind, Kind::Damaged(_))
     }
-
-    fn is_medium(&self) -> bool {
-        match &self.kind {
-            Kind::Sqlite(_, source) => matches!(
-                source.sqlite_error_code(),
-                Some(
-                    ErrorCode::DiskFull
-                        | ErrorCode::SystemIoFailure
-                        | ErrorCode::ReadOnly
-                        | ErrorCode::CannotOpen
-                        | ErrorCode::OutOfMemory
-                        | ErrorCode::DatabaseBusy
-                )
-            ),
-            Kind::Io(cause) => disk::is_medium(cause),
-            _ => false,
-        }
-    }
-}
-
-/// Whether somewhere in `error` is a failure of the medium: of the journal's or of another.
-#[must_use]
-pub fn is_medium(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<disk::Error>().is_some_and(disk::Error::is_medium)
-            || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_medium)
-    })
 }
 
 /// Whether the file is not what this program wrote. Its statements are always the same and right: they fail only

@@ -20,7 +20,7 @@ mod schema;
 mod transitions;
 
 pub use batch::Which;
-pub use error::{JournalError, is_medium};
+pub use error::JournalError;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 
