@@ -4,9 +4,9 @@
 -- since 1970 (UTC), times of transactions seconds since 1970 (UTC). Hashes are BLAKE3, 32 bytes.
 --
 -- Triggers refuse with ROLLBACK, and the program writes with OR FAIL, never with the default ABORT: to be able to
--- take back the one statement SQLite would keep a journal of each, at several times the cost of the statement.
--- Nobody needs that: a write that is refused is given up as a whole. For the same reason the large tables' checks
--- have no IN with more than two words: SQLite fills a temporary index with them, for every row.
+-- take back the one statement SQLite would keep a journal of each. Nobody needs that: a write that is refused is
+-- given up as a whole. The large tables' checks have no IN with more than two words: for each row SQLite would fill
+-- a temporary index with them.
 
 CREATE TABLE interpreters (
     id          INTEGER PRIMARY KEY,

@@ -52,7 +52,7 @@ impl Dir {
     /// Opens the directory at the absolute `path`, which no component may reach through a symlink.
     ///
     /// # Errors
-    /// What `openat2(2)` says; `ELOOP` where a component is a symlink.
+    /// What `openat2(2)` says; `ELOOP` or `ENOTDIR` where a component is a symlink.
     pub fn open(path: &Path) -> Result<Self> {
         let opened = match rustix::fs::openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS)
         {

@@ -35,6 +35,13 @@ impl Rights {
     }
 }
 
+/// What every script begins with: `python -c` puts the current directory first among the places of modules, and
+/// our caller's open files (debconf's, apt's pipes) are nobody else's. Closing them is left to the interpreter
+/// because Rust has no safe way to close what it did not open.
+const PROLOGUE: &str = "import posix, sys\n\
+    posix.closerange(3, 1024)\n\
+    sys.path[:] = [path for path in sys.path if path]\n";
+
 /// A command that runs `interpreter`, confined, with three pipes and a clean environment.
 #[must_use]
 pub fn command(interpreter: &std::path::Path, rights: Rights, script: &str) -> Command {
@@ -44,7 +51,7 @@ pub fn command(interpreter: &std::path::Path, rights: Rights, script: &str) -> C
     command.arg(rustix::process::getpid().to_string()).arg(interpreter);
     // -S: no site, no .pth files; -s: no user site; -B: writes no bytecode. Not -I, which would have Python
     // ignore PYTHONHASHSEED: sets in constants would come out in another order each time.
-    command.args(["-S", "-s", "-B", "-c", script]);
+    command.args(["-S", "-s", "-B", "-c"]).arg([PROLOGUE, script].concat());
     command.env_clear().env("PYTHONHASHSEED", "0").env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin");
     command.current_dir("/").process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

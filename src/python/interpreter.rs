@@ -21,7 +21,7 @@ use crate::interrupt::Interrupt;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks for: mark, implementation, major, minor, cache tag, magic number (hexadecimal).
-const QUESTION: &str = "import sys, _frozen_importlib_external as e\n\
+const QUESTION: &str = "import _frozen_importlib_external as e\n\
     i = sys.implementation\n\
     s = 'pyc-txn %s %d %d %s %s' % (i.name, *sys.version_info[:2], i.cache_tag, e.MAGIC_NUMBER.hex())\n\
     sys.stdout.write('%-80s' % s)";

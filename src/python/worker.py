@@ -8,19 +8,12 @@
 #   reply:    status, length of payload, length of warnings; payload, warnings
 # Status 0: the payload is marshalled code. Status 1: the source is refused; the payload is LINE "\n" MESSAGE
 # (UTF-8, line 0 where there is none). Warnings are LINE "\t" MESSAGE "\n" each.
-import sys
-
-sys.path[:] = [path for path in sys.path if path]  # `python -c` puts the current directory first
-
 import _frozen_importlib_external
 import gc
 import marshal
-import posix
 import warnings
 
-posix.closerange(3, 1024)  # what our caller left open: debconf's pipe, apt's
-
-gc.disable()  # what the compiler builds has no cycles; looking for them costs a tenth of the time
+gc.disable()  # what the compiler builds has no cycles to look for
 warnings.resetwarnings()
 warnings.simplefilter("ignore")
 warnings.simplefilter("always", SyntaxWarning)

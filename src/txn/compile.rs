@@ -64,7 +64,7 @@ pub(super) struct Ready {
 
 impl<'a> Compilation<'a> {
     pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
-        queue.sort_by_key(|&index| std::cmp::Reverse(around.seen(index).size));
+        queue.sort_by_key(|&index| std::cmp::Reverse(around.intent(index).seen().size));
         let outcomes = Vec::with_capacity(queue.len());
         Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(outcomes) }
     }
@@ -78,7 +78,7 @@ impl<'a> Compilation<'a> {
     fn settle(&self, index: usize, outcome: Outcome) {
         let id = self.around.batch.intents[index].id;
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
-        self.around.observer.advance(self.around.seen(index).size);
+        self.around.observer.advance(self.around.intent(index).seen().size);
     }
 }
 
@@ -106,14 +106,6 @@ impl Ends for Compilation<'_> {
 impl Surroundings<'_> {
     fn intent(&self, index: usize) -> &Intent {
         &self.batch.intents[index]
-    }
-
-    /// The source as it was when it was recorded.
-    fn seen(&self, index: usize) -> Identity {
-        match &self.intent(index).action {
-            Action::Compile(compile) => compile.seen,
-            Action::Remove(_) => Identity::default(),
-        }
     }
 
     /// Reads a source: a job for the pool, or the outcome where there is nothing to compile.

@@ -85,6 +85,17 @@ pub struct Intent {
     pub staged_in: Option<usize>,
 }
 
+impl Intent {
+    /// Its source as it was when it was recorded; of a removal, none.
+    #[must_use]
+    pub fn seen(&self) -> Identity {
+        match &self.action {
+            Action::Compile(compile) => compile.seen,
+            Action::Remove(_) => Identity::default(),
+        }
+    }
+}
+
 /// The intents of one transaction.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -105,7 +105,7 @@ pub(super) fn compile(
     let (staging, numbers) = Staging::make(writer, txn, &directories)?;
     let places = sites.places(&numbers);
     let published = writer.journal.published(txn)?;
-    let bytes = queue.iter().map(|&index| seen(batch, index).size).sum();
+    let bytes = queue.iter().map(|&index| batch.intents[index].seen().size).sum();
     setting.observer.begin(queue.len(), bytes);
     let (staged, flush) = Flush::new();
     let around = Surroundings {
@@ -254,11 +254,4 @@ fn sort_out(
         }
     }
     Ok(queue)
-}
-
-fn seen(batch: &Batch, index: usize) -> Identity {
-    match &batch.intents[index].action {
-        Action::Compile(compile) => compile.seen,
-        Action::Remove(_) => Identity::default(),
-    }
 }

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contents;
 mod damaged;
 mod elsewhere;
 mod failing;

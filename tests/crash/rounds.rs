@@ -6,16 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::contents::{Contents, assert_same};
 use crate::support::{Outcome, World};
 use crate::trace::{self, Step};
 use crate::witness::Witness;
-
-/// What is in the tree: every name, and for the bytecode what it holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
-    pub files: BTreeSet<String>,
-    pub bytecode: BTreeMap<String, String>,
-}
 
 /// What the journal says of this round's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -385,27 +379,6 @@ impl Rounds {
         let files = files.filter(|name| !is_staging(name)).collect();
         Contents { files, bytecode }
     }
-}
-
-#[track_caller]
-fn assert_same(now: &Contents, expected: &Contents, what: &str, context: &str) {
-    if now == expected {
-        return;
-    }
-    let mut differences = Vec::new();
-    for name in now.files.symmetric_difference(&expected.files) {
-        let has = if now.files.contains(name) { "is too much" } else { "is missing" };
-        differences.push(format!("{name} {has}"));
-    }
-    for (target, what) in &now.bytecode {
-        match expected.bytecode.get(target) {
-            Some(expected) if expected != what => {
-                differences.push(format!("{target} holds {what}, not {expected}"));
-            }
-            _ => {}
-        }
-    }
-    panic!("the tree is not {what}:\n{}\n{context}", differences.join("\n"));
 }
 
 /// A source that a round makes and the next one takes away.
