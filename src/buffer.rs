@@ -1,11 +1,14 @@
 //! Memory for one file at a time.
 //!
-//! Most files fit into buffers that each thread keeps and uses again: to give 50 kB back to the kernel and take them
-//! again for every file costs more than to hash them. The few that are larger come from the kernel and go back
-//! there, so that the largest source and its bytecode do not stay for ever.
+//! Small ones are malloc's business. Most others fit into buffers that each thread keeps and uses again: to give
+//! 200 kB back to the kernel and take them again for every file costs more than to hash them. The few that are
+//! larger come from the kernel and go back there, so that the largest source and its bytecode do not stay for ever.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+
+/// The longest that malloc takes from its own heap in any case, in bytes (`M_MMAP_THRESHOLD` begins above it).
+const SMALL: usize = 64 << 10;
 
 /// The length of the buffers that are kept, in bytes; of 20,000 sources and their bytecode some twenty are larger.
 const KEPT: usize = 1 << 20;
@@ -24,7 +27,7 @@ thread_local! {
 /// So many bytes, to be written to and then read.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// Longer than `length` as a rule.
+    /// Longer than `length` where they are used again.
     bytes: Vec<u8>,
     length: usize,
 }
@@ -34,6 +37,9 @@ impl Buffer {
     /// as the bytes are written to.
     #[must_use]
     pub fn new(length: usize) -> Self {
+        if length <= SMALL {
+            return Self { bytes: vec![0; length], length };
+        }
         let spare = SPARE.with_borrow_mut(|spare| if length <= KEPT { spare.pop() } else { None });
         let needed = if length <= KEPT { KEPT } else { length.max(ALWAYS_RETURNED) };
         Self { bytes: spare.unwrap_or_else(|| vec![0; needed]), length }
@@ -95,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_thread_uses_its_buffers_again() {
-        let first = Buffer::new(10).bytes.as_ptr();
+        let first = Buffer::new(SMALL + 1).bytes.as_ptr();
         assert_eq!(Buffer::new(KEPT).bytes.as_ptr(), first);
     }
 }

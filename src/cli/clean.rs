@@ -10,6 +10,7 @@ use crate::txn::compilers;
 use crate::txn::intent::{Action, Group};
 use crate::txn::publish;
 use crate::txn::tree::{self, Listing};
+use crate::txn::walk;
 
 use super::Status;
 use super::args::Selection;
@@ -75,7 +76,7 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(V
         }
     };
     for top in &selected.request.trees {
-        tree::walk(root, top, &mut problems, |listings| {
+        walk::walk(root, top, &mut problems, |listings| {
             listings.for_each(|listing| add(&listing, None));
             Ok(())
         })?;

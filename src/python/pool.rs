@@ -1,9 +1,12 @@
 //! The pool: a pull queue, and threads that each keep an interpreter busy.
 //!
 //! Owns who compiles what and when; the order of the queue is the caller's (largest first). Each thread has at
-//! most one worker of every interpreter, started when first needed and replaced when lost. While a worker
-//! compiles, its thread reads the next source; while it compiles that, the thread finishes the last one; so
-//! neither waits for the other. It knows nothing of where sources come from or where code goes.
+//! most one worker of every interpreter, started when first needed and replaced when lost. Sources go to it in
+//! batches: a large one alone, small ones together, because to wake up a process costs as much as to compile a
+//! small source. While a worker compiles a batch, its thread reads the next; while it compiles that, the thread
+//! finishes the last one; so neither waits for the other. A batch over which a worker is lost is sent again, each
+//! source alone, so that only the one that is to blame is lost. It knows nothing of where sources come from or
+//! where code goes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +19,12 @@ use super::process::Broken;
 use super::worker::{Outcome, Request, Worker};
 use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
+
+/// The most sources in a batch, in bytes together: about 10 ms of compiling.
+const BATCH: usize = 32 << 10;
+
+/// The most sources in a batch; there are thousands that are empty.
+const MOST: usize = 64;
 
 /// How to run the pool.
 #[derive(Debug)]
@@ -100,54 +109,104 @@ impl Pool<'_> {
     /// One thread's part.
     fn drive<E: Ends>(&self, ends: &E, stopped: &AtomicBool) -> Result<()> {
         let mut workers: Vec<Option<Worker<'_>>> = self.interpreters.iter().map(|_| None).collect();
-        let next = || {
-            if stopped.load(Ordering::SeqCst) { Ok(None) } else { ends.next() }
-        };
-        let mut current = next()?;
-        if let Some(job) = &mut current {
-            self.send(&mut workers, job)?;
-        }
-        while let Some(job) = current {
-            let mut following = next()?;
-            let outcome = self.receive(&mut workers, job.interpreter)?;
-            if let Some(job) = &mut following {
-                self.send(&mut workers, job)?;
+        let mut supply = Supply { ends, stopped, next: None };
+        let mut current = supply.batch()?;
+        self.send(&mut workers, &mut current)?;
+        while !current.is_empty() {
+            let mut following = supply.batch()?;
+            let outcomes = self.receive(&mut workers, &mut current)?;
+            self.send(&mut workers, &mut following)?;
+            for (job, outcome) in current.into_iter().zip(outcomes) {
+                ends.finish(job.ready, outcome)?;
             }
-            ends.finish(job.ready, outcome)?;
             current = following;
         }
         Ok(())
     }
 
-    /// Sends a job to this thread's worker, which is started first if there is none. The source is not needed
-    /// after that; the largest ones are as large as all that the driver otherwise has in memory.
-    fn send<'s, R>(&'s self, workers: &mut [Option<Worker<'s>>], job: &mut Job<R>) -> Result<()> {
-        let place = &mut workers[job.interpreter];
-        let worker = match place {
+    /// Sends a batch to this thread's worker, which is started first if there is none. A source that is alone is
+    /// not needed after that; the largest ones are as large as all that the driver otherwise has in memory.
+    fn send<'s, R>(&'s self, workers: &mut [Option<Worker<'s>>], batch: &mut [Job<R>]) -> Result<()> {
+        let Some(first) = batch.first() else { return Ok(()) };
+        let interpreter = first.interpreter;
+        let worker = match &mut workers[interpreter] {
             Some(worker) => worker,
-            None => place.insert(self.start(job.interpreter)?),
+            place => place.insert(self.start(interpreter)?),
         };
-        worker.send(&job.request);
-        job.request.source = Buffer::default();
+        worker.send(batch.iter().map(|job| &job.request));
+        if let [alone] = batch {
+            alone.request.source = Buffer::default();
+        }
         Ok(())
     }
 
-    fn receive(&self, workers: &mut [Option<Worker<'_>>], interpreter: usize) -> Result<Outcome> {
-        let place = &mut workers[interpreter];
-        let Some(worker) = place else { unreachable!("a job was sent to it") };
-        let outcome = worker.receive();
-        match outcome {
-            Outcome::Lost(Broken::Interrupted) => Err(Interrupted.into()),
-            Outcome::Lost(_) => {
+    /// The outcomes of a batch that was sent.
+    fn receive<'s, R>(
+        &'s self,
+        workers: &mut [Option<Worker<'s>>],
+        batch: &mut [Job<R>],
+    ) -> Result<Vec<Outcome>> {
+        let Some(first) = batch.first() else { return Ok(Vec::new()) };
+        let place = &mut workers[first.interpreter];
+        let Some(worker) = place else { unreachable!("a batch was sent to it") };
+        match worker.receive() {
+            Ok(outcomes) => Ok(outcomes),
+            Err(Broken::Interrupted) => Err(Interrupted.into()),
+            Err(broken) => {
                 *place = None;
-                Ok(outcome)
+                if batch.len() == 1 {
+                    return Ok(vec![Outcome::Lost(broken)]);
+                }
+                let mut outcomes = Vec::with_capacity(batch.len());
+                for alone in batch.chunks_mut(1) {
+                    self.send(workers, alone)?;
+                    outcomes.append(&mut self.receive(workers, alone)?);
+                }
+                Ok(outcomes)
             }
-            outcome => Ok(outcome),
         }
     }
 
     fn start(&self, interpreter: usize) -> Result<Worker<'_>> {
         let started = Worker::start(&self.interpreters[interpreter], self.limit, self.interrupt);
         if self.interrupt.signalled() { Err(Interrupted.into()) } else { started }
+    }
+}
+
+/// One thread's end of the queue.
+struct Supply<'a, E: Ends> {
+    ends: &'a E,
+    stopped: &'a AtomicBool,
+    /// The job that did not fit into the last batch.
+    next: Option<Job<E::Ready>>,
+}
+
+impl<E: Ends> Supply<'_, E> {
+    /// The next batch, for one interpreter; empty when there are no more jobs.
+    fn batch(&mut self) -> Result<Vec<Job<E::Ready>>> {
+        let mut batch: Vec<Job<E::Ready>> = Vec::new();
+        let mut bytes = 0;
+        while let Some(job) = self.next()? {
+            let fits = |first: &Job<E::Ready>| {
+                first.interpreter == job.interpreter && bytes + job.request.source.len() <= BATCH
+            };
+            if batch.len() == MOST || !batch.first().is_none_or(fits) {
+                self.next = Some(job);
+                break;
+            }
+            bytes += job.request.source.len();
+            batch.push(job);
+        }
+        Ok(batch)
+    }
+
+    fn next(&mut self) -> Result<Option<Job<E::Ready>>> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        match self.next.take() {
+            Some(job) => Ok(Some(job)),
+            None => self.ends.next(),
+        }
     }
 }

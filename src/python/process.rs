@@ -6,7 +6,8 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
@@ -25,15 +26,52 @@ const STDERR_KEPT: usize = 4096;
 /// The size to ask for each pipe, in bytes: most sources and most bytecode pass with one system call.
 const PIPE_SIZE: usize = 1 << 20;
 
+/// How much of its stdout is read ahead, in bytes.
+const INBOX: usize = 64 << 10;
+
 /// A running interpreter.
 #[derive(Debug)]
 pub(super) struct Process<'i> {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
-    stderr: ChildStderr,
+    /// `None` after its end.
+    stderr: Option<ChildStderr>,
+    inbox: Inbox,
     complaints: Vec<u8>,
     interrupt: &'i Interrupt,
+}
+
+/// What has been read from stdout, but not asked for yet.
+#[derive(Debug)]
+struct Inbox {
+    bytes: Vec<u8>,
+    unread: Range<usize>,
+}
+
+/// Which of the pipes have something for us.
+struct Ready {
+    data: bool,
+    interrupt: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Inbox {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.truncate(self.unread.end);
+        self.bytes.extend_from_slice(bytes);
+        self.unread.end = self.bytes.len();
+    }
+
+    /// Moves to `bytes` what fits into it; how much that is.
+    fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let length = self.unread.len().min(bytes.len());
+        let from = self.unread.start;
+        bytes[..length].copy_from_slice(&self.bytes[from..from + length]);
+        self.unread.start += length;
+        length
+    }
 }
 
 /// Why a process is of no use any more.
@@ -77,12 +115,25 @@ impl<'i> Process<'i> {
             // Refused above /proc/sys/fs/pipe-max-size and above the user's share: then it is slower.
             let _ = rustix::pipe::fcntl_setpipe_size(fd, PIPE_SIZE);
         }
-        Ok(Self { child, stdin: Some(stdin), stdout, stderr, complaints: Vec::new(), interrupt })
+        let inbox = Inbox { bytes: Vec::new(), unread: 0..0 };
+        Ok(Self {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            stderr: Some(stderr),
+            inbox,
+            complaints: Vec::new(),
+            interrupt,
+        })
     }
 
-    /// Writes all of `head` and `body` to its stdin; together, because each write wakes it up.
-    pub(super) fn send(&mut self, head: &[u8], body: &[u8], deadline: Deadline) -> Result<(), Broken> {
-        let mut slices = [IoSlice::new(head), IoSlice::new(body)];
+    /// Writes all parts to its stdin; together, because each write wakes it up.
+    pub(super) fn send<'p>(
+        &mut self,
+        parts: impl Iterator<Item = &'p [u8]>,
+        deadline: Deadline,
+    ) -> Result<(), Broken> {
+        let mut slices: Vec<IoSlice<'_>> = parts.map(IoSlice::new).collect();
         let mut rest = &mut slices[..];
         while rest.iter().any(|slice| !slice.is_empty()) {
             let Some(stdin) = &self.stdin else {
@@ -105,70 +156,95 @@ impl<'i> Process<'i> {
     pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Buffer, Broken> {
         const AT_FIRST: usize = 128 << 20;
         let mut bytes = Buffer::new(length.min(AT_FIRST));
-        let mut filled = 0;
+        let mut filled = self.inbox.take(&mut bytes);
         while filled < length {
             if filled == bytes.len() {
                 bytes.resize(length.min(filled * 2));
             }
-            match rustix::io::read(&self.stdout, &mut bytes[filled..]) {
-                Ok(0) => return Err(self.ended()),
-                Ok(read) => filled += read,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
-                Err(errno) => return Err(Broken::Io(errno.into())),
+            if length - filled < INBOX {
+                // Small answers come together; one system call reads them all.
+                let mut inbox = std::mem::take(&mut self.inbox.bytes);
+                inbox.resize(INBOX, 0);
+                let read = self.read(&mut inbox, deadline)?;
+                self.inbox = Inbox { bytes: inbox, unread: 0..read };
+                filled += self.inbox.take(&mut bytes[filled..]);
+            } else {
+                filled += self.read(&mut bytes[filled..], deadline)?;
             }
         }
         Ok(bytes)
     }
 
-    /// Waits until the pipe for `events` is ready; collects stderr meanwhile.
-    fn wait(&mut self, events: PollFlags, deadline: Deadline) -> Result<(), Broken> {
+    /// Reads what has come, one byte at least.
+    fn read(&mut self, bytes: &mut [u8], deadline: Deadline) -> Result<usize, Broken> {
         loop {
-            let (ready, complained, interrupted) = self.poll(events, deadline)?;
-            if interrupted {
-                return Err(Broken::Interrupted);
-            }
-            if complained && !self.collect_complaints() && !ready {
-                // The end of stderr alone says nothing; only the data pipe does.
-                return self.wait_quietly(events, deadline);
-            }
-            if ready {
-                return Ok(());
+            match rustix::io::read(&self.stdout, &mut *bytes) {
+                Ok(0) => return Err(self.ended()),
+                Ok(read) => return Ok(read),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(errno) => return Err(Broken::Io(errno.into())),
             }
         }
     }
 
-    fn wait_quietly(&self, events: PollFlags, deadline: Deadline) -> Result<(), Broken> {
-        let interrupt = self.interrupt.fd();
-        let mut fds = [self.data_fd(events), PollFd::from_borrowed_fd(interrupt, PollFlags::IN)];
-        poll_until(&mut fds, deadline)?;
-        if fds[1].revents().is_empty() { Ok(()) } else { Err(Broken::Interrupted) }
+    /// Waits until the pipe for `events` is ready. Collects stderr meanwhile, and answers while it waits to send
+    /// more: a process that cannot get rid of its answers reads nothing.
+    fn wait(&mut self, events: PollFlags, deadline: Deadline) -> Result<(), Broken> {
+        loop {
+            let ready = self.poll(events, deadline)?;
+            if ready.interrupt {
+                return Err(Broken::Interrupted);
+            }
+            if ready.stderr {
+                self.collect_complaints();
+            }
+            if ready.data {
+                return Ok(());
+            }
+            if ready.stdout {
+                self.collect_answers()?;
+            }
+        }
     }
 
-    fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<(bool, bool, bool), Broken> {
-        let mut fds = [
-            self.data_fd(events),
-            PollFd::new(&self.stderr, PollFlags::IN),
+    fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<Ready, Broken> {
+        let stdout = self.stdout.as_fd();
+        let data = self.stdin.as_ref().filter(|_| events == PollFlags::OUT).map_or(stdout, AsFd::as_fd);
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(data, events),
             PollFd::from_borrowed_fd(self.interrupt.fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(stdout, PollFlags::IN),
         ];
+        fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         poll_until(&mut fds, deadline)?;
-        let [data, stderr, interrupt] = fds.map(|fd| !fd.revents().is_empty());
-        Ok((data, stderr, interrupt))
+        let is_ready = |at: usize| fds.get(at).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
+        Ok(Ready { data: is_ready(0), interrupt: is_ready(1), stdout: is_ready(2), stderr: is_ready(3) })
     }
 
-    fn data_fd(&self, events: PollFlags) -> PollFd<'_> {
-        let fd: BorrowedFd<'_> = match &self.stdin {
-            Some(stdin) if events == PollFlags::OUT => stdin.as_fd(),
-            _ => self.stdout.as_fd(),
-        };
-        PollFd::from_borrowed_fd(fd, events)
+    fn collect_answers(&mut self) -> Result<(), Broken> {
+        let mut answers = vec![0; INBOX];
+        match rustix::io::read(&self.stdout, &mut answers) {
+            Ok(0) => Err(self.ended()),
+            Ok(read) => {
+                self.inbox.add(&answers[..read]);
+                Ok(())
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(Broken::Io(errno.into())),
+        }
     }
 
     /// Takes what stderr has; false at its end.
     fn collect_complaints(&mut self) -> bool {
+        let Some(stderr) = &self.stderr else { return false };
         let mut bytes = [0; STDERR_KEPT];
-        match rustix::io::read(&self.stderr, &mut bytes) {
-            Ok(0) => false,
+        match rustix::io::read(stderr, &mut bytes) {
+            Ok(0) => {
+                // The end of stderr alone says nothing; only the data pipe does.
+                self.stderr = None;
+                false
+            }
             Ok(read) => {
                 self.complaints.extend_from_slice(&bytes[..read]);
                 let surplus = self.complaints.len().saturating_sub(STDERR_KEPT);
@@ -197,17 +273,20 @@ impl<'i> Process<'i> {
     /// Gives the process a moment to end by itself, which tells more than the signal we would send.
     fn end_soon(&mut self) -> io::Result<ExitStatus> {
         let patience = Instant::now() + Duration::from_millis(500);
-        let mut fds = [PollFd::new(&self.stderr, PollFlags::HUP)];
-        let _ = poll_until(&mut fds, Some(patience));
-        if fds[0].revents().contains(PollFlags::HUP) {
-            return self.child.wait();
+        if let Some(stderr) = &self.stderr {
+            let mut fds = [PollFd::new(stderr, PollFlags::HUP)];
+            let _ = poll_until(&mut fds, Some(patience));
+            if fds[0].revents().contains(PollFlags::HUP) {
+                return self.child.wait();
+            }
         }
         self.child.kill()?;
         self.child.wait()
     }
 
     fn more_complaints(&mut self) -> io::Result<bool> {
-        let mut fds = [PollFd::new(&self.stderr, PollFlags::IN)];
+        let Some(stderr) = &self.stderr else { return Ok(false) };
+        let mut fds = [PollFd::new(stderr, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::default()))?;
         let readable = fds[0].revents().contains(PollFlags::IN);
         Ok(readable && self.collect_complaints())

@@ -4,7 +4,7 @@
 #
 # All numbers are 32 bits, little endian.
 #   hello:    b"pyc-txn worker 1\n", magic number (4 bytes)
-#   request:  length of name, length of source, optimization; name, source
+#   request:  length of name, length of source, optimization, whether more follow at once; name, source
 #   reply:    status, length of payload, length of warnings; payload, warnings
 # Status 0: the payload is marshalled code. Status 1: the source is refused; the payload is LINE "\n" MESSAGE
 # (UTF-8, line 0 where there is none). Warnings are LINE "\t" MESSAGE "\n" each.
@@ -55,19 +55,20 @@ def serve():
     replies.write(b"pyc-txn worker 1\n" + _frozen_importlib_external.MAGIC_NUMBER)
     replies.flush()
     while True:
-        head = requests.read(12)
-        if len(head) < 12:
+        head = requests.read(16)
+        if len(head) < 16:
             return
-        lengths = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8)]
-        name = requests.read(lengths[0]).decode("utf-8", "surrogateescape")
-        status, payload = answer(name, requests.read(lengths[1]), lengths[2])
+        name, source, optimization, more = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8, 12)]
+        name = requests.read(name).decode("utf-8", "surrogateescape")
+        status, payload = answer(name, requests.read(source), optimization)
         remarks = text("".join(caught))
         del caught[:]
         replies.write(number(status) + number(len(payload)) + number(len(remarks)))
         replies.write(payload)
         del payload
         replies.write(remarks)
-        replies.flush()
+        if not more:
+            replies.flush()
 
 
 serve()

@@ -21,6 +21,9 @@ const HELLO: &[u8] = b"pyc-txn worker 1\n";
 /// How long a worker may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// How long a batch of several sources may take, in any case thousand times as long as it takes.
+const BATCH_LIMIT: Duration = Duration::from_secs(10);
+
 /// The longest answer that is believed, in bytes: marshal's lengths have 31 bits.
 const LONGEST: u32 = i32::MAX as u32;
 
@@ -65,10 +68,10 @@ pub(super) struct Worker<'i> {
     sent: Option<Sent>,
 }
 
-/// A request under way.
+/// A batch under way.
 #[derive(Debug)]
 struct Sent {
-    filename: Vec<u8>,
+    filenames: Vec<Vec<u8>>,
     deadline: Deadline,
     result: Result<(), Broken>,
 }
@@ -102,35 +105,45 @@ impl<'i> Worker<'i> {
         Ok(Self { process, format, limit, sent: None })
     }
 
-    /// Sends a request. Whether that worked is said by [`Worker::receive`].
-    pub(super) fn send(&mut self, request: &Request) {
-        let deadline = self.limit.map(|limit| Instant::now() + limit);
-        let result = self.try_send(request, deadline);
-        self.sent = Some(Sent { filename: request.filename.clone(), deadline, result });
+    /// Sends a batch. Whether that worked is said by [`Worker::receive`]. All of it has the time limit of one
+    /// source, and no more than [`BATCH_LIMIT`] if it is more than one: it can be sent again.
+    pub(super) fn send<'r>(&mut self, batch: impl ExactSizeIterator<Item = &'r Request> + Clone) {
+        let most = if batch.len() > 1 { Some(BATCH_LIMIT) } else { None };
+        let limit = self.limit.into_iter().chain(most).min();
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let result = self.try_send(batch.clone(), deadline);
+        let filenames = batch.map(|request| request.filename.clone()).collect();
+        self.sent = Some(Sent { filenames, deadline, result });
     }
 
-    fn try_send(&mut self, request: &Request, deadline: Deadline) -> Result<(), Broken> {
-        let mut head = Vec::with_capacity(12 + request.filename.len());
-        for length in [request.filename.len(), request.source.len()] {
-            let length = u32::try_from(length).map_err(|_| Broken::Garbage("a source over 4 GiB".into()))?;
-            head.extend_from_slice(&length.to_le_bytes());
+    fn try_send<'r>(
+        &mut self,
+        batch: impl ExactSizeIterator<Item = &'r Request> + Clone,
+        deadline: Deadline,
+    ) -> Result<(), Broken> {
+        let mut heads = Vec::with_capacity(batch.len());
+        for (request, left) in batch.clone().zip((0..batch.len()).rev()) {
+            heads.push(head(request, left > 0)?);
         }
-        head.extend_from_slice(&u32::from(request.level.number()).to_le_bytes());
-        head.extend_from_slice(&request.filename);
-        self.process.send(&head, &request.source, deadline)
+        let parts = heads.iter().zip(batch).flat_map(|(head, request)| [&head[..], &request.source[..]]);
+        self.process.send(parts, deadline)
     }
 
-    /// Waits for the answer to the request that was sent. After [`Outcome::Lost`] the worker is of no use.
-    pub(super) fn receive(&mut self) -> Outcome {
+    /// Waits for the outcomes of the batch that was sent, in its order.
+    ///
+    /// # Errors
+    /// The worker was lost over it; it is of no use any more.
+    pub(super) fn receive(&mut self) -> Result<Vec<Outcome>, Broken> {
         let Some(sent) = self.sent.take() else {
-            return Outcome::Lost(Broken::Garbage("it was not asked".into()));
+            return Err(Broken::Garbage("it was not asked".into()));
         };
         let limit = self.limit.unwrap_or_default();
-        match sent.result.and_then(|()| self.read_answer(&sent.filename, sent.deadline)) {
-            Ok(outcome) => outcome,
-            Err(Broken::TimedOut(_)) => Outcome::Lost(Broken::TimedOut(limit)),
-            Err(broken) => Outcome::Lost(broken),
-        }
+        let read = |filename: Vec<u8>| self.read_answer(&filename, sent.deadline);
+        let outcomes = sent.result.and_then(|()| sent.filenames.into_iter().map(read).collect());
+        outcomes.map_err(|broken| match broken {
+            Broken::TimedOut(_) => Broken::TimedOut(limit),
+            broken => broken,
+        })
     }
 
     fn read_answer(&mut self, filename: &[u8], deadline: Deadline) -> Result<Outcome, Broken> {
@@ -158,6 +171,19 @@ impl<'i> Worker<'i> {
             Err(Broken::Garbage("code of another file".into()))
         }
     }
+}
+
+/// What goes before a source. With `more` the answer may be kept back until the rest of the batch is answered.
+fn head(request: &Request, more: bool) -> Result<Vec<u8>, Broken> {
+    let mut head = Vec::with_capacity(16 + request.filename.len());
+    for length in [request.filename.len(), request.source.len()] {
+        let length = u32::try_from(length).map_err(|_| Broken::Garbage("a source over 4 GiB".into()))?;
+        head.extend_from_slice(&length.to_le_bytes());
+    }
+    head.extend_from_slice(&u32::from(request.level.number()).to_le_bytes());
+    head.extend_from_slice(&u32::from(more).to_le_bytes());
+    head.extend_from_slice(&request.filename);
+    Ok(head)
 }
 
 fn read_refusal(payload: &[u8]) -> Result<Outcome, Broken> {

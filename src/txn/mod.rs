@@ -22,3 +22,4 @@ pub mod stage;
 pub mod staging;
 pub mod state;
 pub mod tree;
+pub mod walk;

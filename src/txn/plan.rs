@@ -11,6 +11,7 @@ use anyhow::Result;
 use super::intent::{Action, Compile, Group, InterpreterId};
 use super::journal::{FailureEntry, Journal, LedgerEntry, Shelf};
 use super::tree::{self, Listing};
+use super::walk;
 use crate::disk::{Escaped, Identity};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
@@ -111,7 +112,7 @@ impl Planner<'_> {
             || anyhow::Ok(self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default());
         let mut problems = Vec::new();
         let shelves: HashMap<PathBuf, Shelf> = if self.root.on_disk(top).is_dir() {
-            tree::walk(self.root, top, &mut problems, |listings| {
+            walk::walk(self.root, top, &mut problems, |listings| {
                 let mut shelves = load()?;
                 for listing in listings {
                     let shelf = shelves.remove(&listing.directory).unwrap_or_default();
