@@ -1,33 +1,30 @@
 //! Memory for one file at a time.
 //!
-//! Small ones are malloc's business. Most others fit into buffers that each thread keeps and uses again: to give
-//! 200 kB back to the kernel and take them again for every file costs more than to hash them. The few that are
-//! larger come from the kernel and go back there, so that the largest source and its bytecode do not stay for ever.
+//! Most files fit into buffers that each thread keeps and uses again: to give 50 kB back and take them again for
+//! every file costs more than to hash them, whether the kernel has to be asked or malloc has to search. The few that
+//! are larger come from the kernel and go back there, so that the largest source and its bytecode do not stay for
+//! ever.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// The longest that malloc takes from its own heap in any case, in bytes (`M_MMAP_THRESHOLD` begins above it).
-const SMALL: usize = 64 << 10;
-
-/// The length of the buffers that are kept, in bytes; of 20,000 sources and their bytecode some twenty are larger.
-const KEPT: usize = 1 << 20;
-
-/// How many a thread keeps: for a source that is read ahead, and the three parts of an answer.
-const MOST: usize = 4;
+/// The lengths of the buffers that are kept, in bytes, and how many of each: for the sources and the bytecode of
+/// a batch of small ones, and for a source that is read ahead and the parts of an answer. Of 20,000 sources and
+/// their bytecode some twenty are larger.
+const KEPT: [(usize, usize); 2] = [(32 << 10, 128), (1 << 20, 4)];
 
 /// More than glibc's malloc ever keeps for itself: below, it learns from what is freed to keep more the next time
 /// (`M_MMAP_THRESHOLD` grows to 32 MiB).
 const ALWAYS_RETURNED: usize = (32 << 20) + 4096;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<[Vec<Vec<u8>>; KEPT.len()]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// So many bytes, to be written to and then read.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// Longer than `length` where they are used again.
+    /// Longer than `length` where it is used again.
     bytes: Vec<u8>,
     length: usize,
 }
@@ -37,12 +34,11 @@ impl Buffer {
     /// as the bytes are written to.
     #[must_use]
     pub fn new(length: usize) -> Self {
-        if length <= SMALL {
-            return Self { bytes: vec![0; length], length };
-        }
-        let spare = SPARE.with_borrow_mut(|spare| if length <= KEPT { spare.pop() } else { None });
-        let needed = if length <= KEPT { KEPT } else { length.max(ALWAYS_RETURNED) };
-        Self { bytes: spare.unwrap_or_else(|| vec![0; needed]), length }
+        let Some(class) = KEPT.iter().position(|(kept, _)| length <= *kept) else {
+            return Self { bytes: vec![0; length.max(ALWAYS_RETURNED)], length };
+        };
+        let spare = SPARE.with_borrow_mut(|spare| spare[class].pop());
+        Self { bytes: spare.unwrap_or_else(|| vec![0; KEPT[class].0]), length }
     }
 
     /// Makes it `length` bytes long; those that it had stay.
@@ -58,12 +54,12 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.len() == KEPT {
+        if let Some(class) = KEPT.iter().position(|(kept, _)| self.bytes.len() == *kept) {
             let bytes = std::mem::take(&mut self.bytes);
             // A thread that is ending keeps nothing.
             let _ = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < MOST {
+                let spare = &mut spare.borrow_mut()[class];
+                if spare.len() < KEPT[class].1 {
                     spare.push(bytes);
                 }
             });
@@ -93,7 +89,7 @@ mod tests {
     fn a_buffer_keeps_its_bytes_when_it_grows() {
         let mut buffer = Buffer::new(3);
         buffer.copy_from_slice(b"abc");
-        for length in [KEPT, KEPT + 1, ALWAYS_RETURNED + 1] {
+        for length in [KEPT[0].0, KEPT[1].0, KEPT[1].0 + 1, ALWAYS_RETURNED + 1] {
             buffer.resize(length);
             assert_eq!((&buffer[..3], buffer.len()), (&b"abc"[..], length));
         }
@@ -101,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_thread_uses_its_buffers_again() {
-        let first = Buffer::new(SMALL + 1).bytes.as_ptr();
-        assert_eq!(Buffer::new(KEPT).bytes.as_ptr(), first);
+        for (kept, _) in KEPT {
+            let first = Buffer::new(kept - 1).bytes.as_ptr();
+            assert_eq!(Buffer::new(kept).bytes.as_ptr(), first);
+        }
     }
 }
