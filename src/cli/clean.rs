@@ -8,6 +8,7 @@ use crate::disk::Escaped;
 use crate::python::pycache::{self, Remnant};
 use crate::txn::compilers;
 use crate::txn::intent::{Action, Group};
+use crate::txn::journal::Removal;
 use crate::txn::publish;
 use crate::txn::tree::{self, Listing};
 use crate::txn::walk;
@@ -37,7 +38,7 @@ pub(super) fn clean(
             run.reporter.result("pyc-txn: nothing to remove");
             return Ok(status);
         }
-        let txn = writer.journal.record_clean(&groups)?;
+        let txn = writer.journal.record_clean(&groups, Removal::Delete)?;
         let published = publish::Committing::found(txn)
             .publish(writer, &run.config.root, run.interrupt, run.reporter)
             .and_then(|published| published.settle(writer, run.reporter));

@@ -79,6 +79,7 @@ fn describe(counts: &Counts) -> String {
     let all = [
         ("pending", counts.pending),
         ("compiled", counts.compiled),
+        ("reused", counts.reused),
         ("adopted", counts.adopted),
         ("up to date", counts.current),
         ("removed", counts.removed),

@@ -88,6 +88,7 @@ impl Reporter {
         let failed = counts.failed + already_refused as u64;
         let parts = [
             ("compiled", counts.compiled),
+            ("reused", counts.reused),
             ("adopted", counts.adopted),
             ("removed", counts.removed),
             ("failed", failed),

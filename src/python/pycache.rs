@@ -63,6 +63,18 @@ impl Target {
         if name.len() > LONGEST_NAME { Err(NameTooLong) } else { Ok(Self(OsString::from_vec(name))) }
     }
 
+    /// The target that `remnant` is, with its source and its level; `None` where it is a leftover, or has a level that
+    /// we do not compile.
+    #[must_use]
+    pub fn in_place(remnant: &Remnant) -> Option<(Self, OsString, Level)> {
+        let source = remnant.source();
+        let tag = std::str::from_utf8(remnant.tag()).ok()?;
+        let targets =
+            (0..=2).filter_map(|level| Some((Self::of(&source, tag, Level(level)).ok()?, Level(level))));
+        let (target, level) = targets.into_iter().find(|(target, _)| target.0 == remnant.name)?;
+        Some((target, source, level))
+    }
+
     /// The file name.
     #[must_use]
     pub fn name(&self) -> &OsStr {

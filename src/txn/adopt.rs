@@ -71,6 +71,7 @@ impl Candidate {
         compile: &Compile,
         interpreter: &Interpreter,
         source: &Source,
+        source_hash: Hash,
         entry: Option<&LedgerEntry>,
     ) -> Option<Facts> {
         let us = rustix::process::geteuid().as_raw();
@@ -79,15 +80,20 @@ impl Candidate {
         if !is_trusted || self.mode != pyc_mode(source.mode) || header.as_bytes() != self.header {
             return None;
         }
-        let source_hash = *blake3::hash(&source.bytes).as_bytes();
         let is_of_this_source = match entry {
             Some(entry) => entry.source_hash == source_hash && entry.code_hash == self.code_hash,
             // Size and second of the source agree; but a source that was put in place after its bytecode was
             // written may have both from elsewhere (clamped mtimes) and other content.
             None => compile.mode != Invalidation::Timestamp || self.identity.ctime > source.identity.ctime,
         };
-        let (code_hash, pyc, warnings) = (self.code_hash, self.identity, String::new());
-        is_of_this_source.then_some(Facts { source: source.identity, source_hash, code_hash, pyc, warnings })
+        is_of_this_source.then(|| Facts {
+            source: source.identity,
+            source_hash,
+            code_hash: self.code_hash,
+            pyc: self.identity,
+            warnings: String::new(),
+            reused: false,
+        })
     }
 }
 
@@ -97,7 +103,8 @@ pub(super) fn pyc_mode(mode: u32) -> u32 {
     (mode | 0o200) & 0o666
 }
 
-fn open(path: &Path) -> Option<File> {
+/// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.
+pub(super) fn open(path: &Path) -> Option<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).ok()?;
     File::options().read(true).custom_flags(flags).open(path).ok()

@@ -3,7 +3,6 @@
 //! Owns what happens to one intent while a transaction stages: read, adopt or compile, write. Changes nothing
 //! outside the staging directories.
 
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +12,10 @@ use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, pyc_mode};
 use super::flush::Progress;
-use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Intent, IntentId, Outcome};
+use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Hash, Intent, IntentId, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
+use super::reuse::Earlier;
 use super::source::{self, Source, unreadable};
 use super::staging::Staging;
 use crate::disk::{self, Dir, Identity};
@@ -38,8 +38,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) interpreters: &'a [Interpreter],
     /// An intent's interpreter, as an index into `interpreters`.
     pub(super) interpreter_of: &'a (dyn Fn(&Compile) -> usize + Sync),
-    /// What the ledger has of the targets.
-    pub(super) published: &'a HashMap<IntentId, LedgerEntry>,
+    /// What there is of earlier bytecode.
+    pub(super) earlier: &'a Earlier<'a>,
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
@@ -125,13 +125,25 @@ impl Surroundings<'_> {
             Ok(Err(outcome)) => return Ok(Err(outcome)),
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
-        if let Some(outcome) = self.spare(intent, compile, candidate, &source) {
+        let source_hash = *blake3::hash(&source.bytes).as_bytes();
+        if let Some(outcome) = self.spare(intent, compile, candidate, (&source, source_hash)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
-        let source_hash = *blake3::hash(&source.bytes).as_bytes();
-        let request = Request { filename, level: compile.level, source: std::mem::take(&mut source.bytes) };
+        let bytes = std::mem::take(&mut source.bytes);
         let ready = Ready { intent: index, source, header, source_hash };
+        if !compile.force {
+            let pyc = self.pyc(intent, compile);
+            let earlier = self.earlier.code(intent.id, &pyc, &interpreter.dialect, &source_hash);
+            if let Some((code, code_hash)) = earlier {
+                return Ok(Err(self.write(
+                    &ready,
+                    &code,
+                    Made { code_hash, warnings: String::new(), reused: true },
+                )?));
+            }
+        }
+        let request = Request { filename, level: compile.level, source: bytes };
         Ok(Ok(Job { interpreter: number, request, ready }))
     }
 
@@ -141,10 +153,10 @@ impl Surroundings<'_> {
         intent: &Intent,
         compile: &Compile,
         candidate: Option<Candidate>,
-        source: &Source,
+        (source, source_hash): (&Source, Hash),
     ) -> Option<Outcome> {
         let candidate = candidate?;
-        let entry = self.published.get(&intent.id);
+        let entry = self.earlier.published.get(&intent.id);
         let is_current = |entry: &&LedgerEntry| {
             entry.mode == compile.mode
                 && entry.interpreter == compile.interpreter
@@ -155,7 +167,7 @@ impl Surroundings<'_> {
             return Some(Outcome::Current);
         }
         let interpreter = &self.interpreters[(self.interpreter_of)(compile)];
-        candidate.adopt(compile, interpreter, source, entry).map(Outcome::Adopted)
+        candidate.adopt(compile, interpreter, source, source_hash, entry).map(Outcome::Adopted)
     }
 
     /// Where the bytecode of an intent stands, on disk.
@@ -169,11 +181,8 @@ impl Surroundings<'_> {
         let source = ready.source.identity;
         match outcome {
             worker::Outcome::Code { code, warnings } => {
-                let number = self.places[self.intent(ready.intent).directory];
-                let pyc = self.write(ready, number, &code)?;
                 let code_hash = *blake3::hash(&code).as_bytes();
-                let facts = Facts { source, source_hash: ready.source_hash, code_hash, pyc, warnings };
-                Ok(Outcome::Compiled(facts, number))
+                self.write(ready, &code, Made { code_hash, warnings, reused: false })
             }
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
@@ -186,14 +195,25 @@ impl Surroundings<'_> {
         }
     }
 
-    fn write(&self, ready: &Ready, number: usize, code: &[u8]) -> Result<Identity> {
+    /// Writes a staged file.
+    fn write(&self, ready: &Ready, code: &[u8], made: Made) -> Result<Outcome> {
+        let intent = self.intent(ready.intent);
+        let number = self.places[intent.directory];
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
-        let name = self.intent(ready.intent).id.0.to_string();
         let mode = pyc_mode(ready.source.mode);
-        let pyc = place.create_file(&name, mode, &[ready.header.as_bytes(), code])?;
+        let pyc = place.create_file(intent.id.0.to_string(), mode, &[ready.header.as_bytes(), code])?;
         self.staged.add(pyc.size);
-        Ok(pyc)
+        let Made { code_hash, warnings, reused } = made;
+        let (source, source_hash) = (ready.source.identity, ready.source_hash);
+        Ok(Outcome::Compiled(Facts { source, source_hash, code_hash, pyc, warnings, reused }, number))
     }
+}
+
+/// Code, and how it came about.
+struct Made {
+    code_hash: Hash,
+    warnings: String,
+    reused: bool,
 }
 
 /// What is known of a directory that can take bytecode.

@@ -83,6 +83,8 @@ pub struct Intent {
     pub action: Action,
     /// The number of the staging directory that holds its file, once it is staged.
     pub staged_in: Option<usize>,
+    /// Whether the file that it removes is kept, to be used again.
+    pub retire: bool,
 }
 
 impl Intent {
@@ -130,6 +132,8 @@ pub struct Facts {
     pub pyc: Identity,
     /// The compiler's SyntaxWarnings, `LINE\tMESSAGE` a line each.
     pub warnings: String,
+    /// Whether the code is that of earlier bytecode, and no compiler ran.
+    pub reused: bool,
 }
 
 /// Why a source has no new bytecode.

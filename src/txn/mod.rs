@@ -17,6 +17,8 @@ pub mod observer;
 pub mod plan;
 pub mod publish;
 pub mod recover;
+pub mod retired;
+mod reuse;
 mod source;
 pub mod stage;
 pub mod staging;

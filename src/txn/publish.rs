@@ -14,6 +14,7 @@ use super::intent::{Action, Batch, Compile, Intent, IntentId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
 use super::observer::Observer;
+use super::retired;
 use super::source::unreadable;
 use super::staging::{self, Staging};
 use crate::disk::{self, Dir, Durable, Identity, Renamed};
@@ -69,9 +70,12 @@ impl Committing {
         let began = Instant::now();
         let batch = writer.journal.intents(self.txn, Which::ToPublish)?;
         let staging = Staging::open(writer, self.txn)?;
+        let retires = batch.intents.iter().any(|intent| intent.retire);
+        let retired = if retires { Some(retired::open(writer)?) } else { None };
         let mut publication = Publication {
             batch: &batch,
             staging: &staging,
+            retired: retired.as_ref(),
             resumed: self.resumed,
             exceptions: Vec::new(),
             changed: HashMap::new(),
@@ -107,6 +111,7 @@ impl Published {
 struct Publication<'a> {
     batch: &'a Batch,
     staging: &'a Staging,
+    retired: Option<&'a Dir>,
     resumed: bool,
     exceptions: Vec<(IntentId, Outcome)>,
     /// One directory of each device that was changed, to sync it by.
@@ -141,7 +146,10 @@ impl Publication<'_> {
 
     fn publish_one(&self, cache: &Dir, intent: &Intent) -> Result<(), disk::Error> {
         match &intent.action {
-            Action::Remove(remnant) => drop(cache.remove_file(remnant.name())?),
+            Action::Remove(remnant) => match self.retired.filter(|_| intent.retire) {
+                Some(retired) => retired::keep(retired, intent.id, cache, remnant)?,
+                None => drop(cache.remove_file(remnant.name())?),
+            },
             Action::Compile(compile) => self.place(cache, intent, &compile.target)?,
         }
         Ok(())

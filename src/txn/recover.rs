@@ -16,6 +16,7 @@ use super::intent::TxnId;
 use super::lock::Writer;
 use super::observer::Observer;
 use super::publish::Committing;
+use super::retired;
 use super::staging;
 use super::state::State;
 use crate::interrupt::Interrupt;
@@ -58,6 +59,7 @@ pub fn recover(
             _ => {}
         }
     }
+    retired::sweep(writer)?;
     for txn in staging::found(&writer.state)? {
         let is_held = writer.journal.state(txn)? == Some(State::Staged);
         if !is_held {

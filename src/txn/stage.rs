@@ -16,6 +16,7 @@ use super::intent::{Action, Batch, Compile, IntentId, InterpreterId, Outcome, Tx
 use super::journal::Which;
 use super::lock::Writer;
 use super::observer::Observer;
+use super::reuse::Earlier;
 use super::staging::Staging;
 use crate::disk::{self, Durable, Identity};
 use crate::interrupt::Interrupt;
@@ -104,7 +105,11 @@ pub(super) fn compile(
     let directories: Vec<&Path> = sites.usable();
     let (staging, numbers) = Staging::make(writer, txn, &directories)?;
     let places = sites.places(&numbers);
-    let published = writer.journal.published(txn)?;
+    let earlier = Earlier {
+        published: writer.journal.published(txn)?,
+        retired: writer.journal.retired_for(txn)?,
+        state: &writer.state,
+    };
     let bytes = queue.iter().map(|&index| batch.intents[index].seen().size).sum();
     setting.observer.begin(queue.len(), bytes);
     let (staged, flush) = Flush::new();
@@ -116,7 +121,7 @@ pub(super) fn compile(
         has_cache: &sites.have_cache(),
         interpreters: &team.interpreters,
         interpreter_of: &|compile| team.index_of(compile).unwrap_or_default(),
-        published: &published,
+        earlier: &earlier,
         observer: setting.observer,
         staged,
     };

@@ -23,6 +23,15 @@ pub enum Which {
     ToPublish,
 }
 
+/// What becomes of a file that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It goes.
+    Delete,
+    /// If the ledger has it, it is kept until the next commit of everything that is wanted.
+    Retire,
+}
+
 impl Journal {
     /// Adds intents to the open transaction, which begins with them if there is none. One for a target that
     /// has one already takes its place, under a new number.
@@ -42,7 +51,7 @@ impl Journal {
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub fn record_clean(&mut self, groups: &[Group]) -> Result<TxnId> {
+    pub fn record_clean(&mut self, groups: &[Group], removal: Removal) -> Result<TxnId> {
         self.write("journal: decide clean", |write| {
             let txn = write.query_row(
                 "INSERT INTO transactions (kind, state, began) VALUES ('clean', 'committing', ?1) RETURNING id",
@@ -50,7 +59,12 @@ impl Journal {
                 |row| row.get(0),
             )?;
             insert(write, txn, groups)?;
-            write.execute("UPDATE intents SET outcome = 'removed' WHERE txn = ?1", [txn])?;
+            write.execute(
+                "UPDATE intents SET outcome = 'removed',
+                        retire = ?2 AND (directory, target) IN (SELECT directory, target FROM ledger)
+                 WHERE txn = ?1",
+                (txn, removal == Removal::Retire),
+            )?;
             write.execute(
                 "DELETE FROM intents WHERE source IS NOT NULL
                      AND txn = (SELECT id FROM transactions WHERE state = 'recording')
@@ -82,7 +96,7 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(&format!(
                 "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
-                        inode, size, mtime, ctime, device, staged_in
+                        inode, size, mtime, ctime, device, staged_in, retire
                  FROM intents JOIN directories ON directories.id = directory
                  WHERE txn = ?1 AND {filter} ORDER BY directory, intents.id"
             ))?;
@@ -98,7 +112,8 @@ impl Journal {
                 let staged_in =
                     row.get::<_, Option<i64>>(14)?.and_then(|number| usize::try_from(number).ok());
                 let id = IntentId(row.get(0)?);
-                batch.intents.push(Intent { id, directory, action: action(row)?, staged_in });
+                let retire = row.get(15)?;
+                batch.intents.push(Intent { id, directory, action: action(row)?, staged_in, retire });
             }
             Ok(batch)
         })

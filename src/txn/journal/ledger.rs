@@ -159,6 +159,7 @@ fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<FailureEntry> {
 
 /// Brings the ledger up to the outcomes of a transaction.
 pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
+    super::retired::settle(write, txn)?;
     for statement in [
         "INSERT OR REPLACE INTO ledger
          SELECT directory, target,

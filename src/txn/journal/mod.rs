@@ -16,13 +16,15 @@ mod error;
 mod ledger;
 mod registry;
 mod report;
+mod retired;
 mod schema;
 mod transitions;
 
-pub use batch::Which;
+pub use batch::{Removal, Which};
 pub use error::JournalError;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
+pub use retired::Retired;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -17,6 +17,8 @@ pub struct Counts {
     pub pending: u64,
     /// Compiled by an interpreter.
     pub compiled: u64,
+    /// Made from earlier bytecode of the same content.
+    pub reused: u64,
     /// Taken over as they were.
     pub adopted: u64,
     /// Right already.
@@ -33,6 +35,7 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.pending += other.pending;
         self.compiled += other.compiled;
+        self.reused += other.reused;
         self.adopted += other.adopted;
         self.current += other.current;
         self.removed += other.removed;
@@ -152,7 +155,8 @@ impl Journal {
     pub fn intent_reports(&self, txn: TxnId, only_failed: bool) -> Result<Vec<IntentReport>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT directories.path, source, target, owner, cache_tag, level, outcome, message, warnings
+                "SELECT directories.path, source, target, owner, cache_tag, level,
+                        CASE WHEN reused THEN 'reused' ELSE outcome END, message, warnings
                  FROM intents JOIN directories ON directories.id = directory
                  LEFT JOIN interpreters ON interpreters.id = interpreter
                  WHERE txn = ?1 AND (NOT ?2 OR outcome IN ('refused', 'lost', 'unreadable'))
@@ -259,8 +263,10 @@ fn transaction(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Trans
 
 fn counts(connection: &Connection, txn: i64) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
-    let mut statement =
-        connection.prepare_cached("SELECT outcome, count(*) FROM intents WHERE txn = ?1 GROUP BY outcome")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT CASE WHEN reused THEN 'reused' ELSE outcome END AS word, count(*)
+         FROM intents WHERE txn = ?1 GROUP BY word",
+    )?;
     let mut rows = statement.query([txn])?;
     while let Some(row) = rows.next()? {
         let outcome: Option<String> = row.get(0)?;
@@ -268,6 +274,7 @@ fn counts(connection: &Connection, txn: i64) -> rusqlite::Result<Counts> {
         *match outcome.as_deref() {
             None => &mut counts.pending,
             Some("compiled") => &mut counts.compiled,
+            Some("reused") => &mut counts.reused,
             Some("adopted") => &mut counts.adopted,
             Some("current") => &mut counts.current,
             Some("removed") => &mut counts.removed,

@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::{JournalError, Result};
 use crate::disk::fault;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001_initial.sql"),
+    include_str!("../../../migrations/0002_retired.sql"),
+];
 
 /// The schema this program knows.
 #[expect(clippy::cast_possible_wrap, reason = "there are not that many")]

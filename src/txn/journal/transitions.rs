@@ -155,7 +155,7 @@ fn write_outcomes(
     let mut made = write.prepare_cached(
         "UPDATE OR FAIL intents SET outcome = ?3, warnings = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
                 ctime = ?9, source_hash = ?10, code_hash = ?11, pyc_inode = ?12, pyc_size = ?13,
-                pyc_mtime = ?14, staged_in = ?15
+                pyc_mtime = ?14, staged_in = ?15, reused = ?16
          WHERE id = ?1 AND txn = ?2",
     )?;
     let mut missing = Vec::new();
@@ -200,6 +200,7 @@ fn write_facts(
         facts.pyc.size.cast_signed(),
         facts.pyc.mtime,
         staged_in,
+        facts.reused,
     ])
 }
 

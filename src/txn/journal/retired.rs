@@ -1,0 +1,130 @@
+//! What has been retired: published bytecode that is out of the tree for a while.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Row};
+
+use super::Journal;
+use super::error::Result;
+use super::registry::{mode, name, path};
+use crate::python::header::Invalidation;
+use crate::python::pycache::Remnant;
+use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
+
+/// A retired pyc.
+#[derive(Debug, Clone)]
+pub struct Retired {
+    /// The intent that retired it; the name of its file.
+    pub id: IntentId,
+    /// The directory of its source.
+    pub directory: std::path::PathBuf,
+    /// Its name in `__pycache__`.
+    pub remnant: Remnant,
+    /// The package it belonged to.
+    pub owner: Option<String>,
+    /// Who compiled it.
+    pub interpreter: InterpreterId,
+    /// How Python checked it.
+    pub mode: Invalidation,
+    /// The hash of the source it was compiled from.
+    pub source_hash: Hash,
+    /// The hash of the code behind the header.
+    pub code_hash: Hash,
+}
+
+const COLUMNS: &str = "retired.id, path, retired.target, retired.owner, retired.interpreter, retired.mode,
+    retired.source_hash, retired.code_hash";
+
+impl Journal {
+    /// What was retired under the targets of a transaction's intents.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retired_for(&self, txn: TxnId) -> Result<HashMap<IntentId, Retired>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT {COLUMNS}, intents.id FROM intents JOIN retired USING (directory, target)
+                 JOIN directories ON directories.id = directory
+                 WHERE txn = ?1 AND intents.source IS NOT NULL"
+            ))?;
+            let mut all = HashMap::new();
+            let mut rows = statement.query([txn.0])?;
+            while let Some(row) = rows.next()? {
+                if let Some(retired) = retired(row)? {
+                    all.insert(IntentId(row.get(8)?), retired);
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    /// What is retired and not wanted by a pending intent.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retired_and_not_wanted(&self) -> Result<Vec<Retired>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT {COLUMNS} FROM retired JOIN directories ON directories.id = directory
+                 WHERE NOT EXISTS (
+                     SELECT 1 FROM intents JOIN transactions ON transactions.id = txn
+                     WHERE ended IS NULL AND intents.directory = retired.directory
+                           AND intents.target = retired.target)
+                 ORDER BY path, target"
+            ))?;
+            let mut all = Vec::new();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                all.extend(retired(row)?);
+            }
+            Ok(all)
+        })
+    }
+
+    /// The numbers of everything that is retired.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn retired(&self) -> Result<Vec<IntentId>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT id FROM retired ORDER BY id")?;
+            let rows = statement.query_map([], |row| Ok(IntentId(row.get(0)?)))?;
+            rows.collect()
+        })
+    }
+
+    /// Forgets what is retired, all of it.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn forget_retired(&mut self) -> Result<()> {
+        self.write("journal: forget retired", |write| write.execute("DELETE FROM retired", []).map(drop))
+    }
+}
+
+fn retired(row: &Row<'_>) -> rusqlite::Result<Option<Retired>> {
+    let Some(remnant) = Remnant::parse(&name(row, 2)?) else { return Ok(None) };
+    Ok(Some(Retired {
+        id: IntentId(row.get(0)?),
+        directory: path(row, 1)?,
+        remnant,
+        owner: row.get(3)?,
+        interpreter: InterpreterId(row.get(4)?),
+        mode: mode(row, 5)?,
+        source_hash: row.get(6)?,
+        code_hash: row.get(7)?,
+    }))
+}
+
+/// Moves the ledger's entries of what a transaction retired; before they are removed from there.
+pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
+    write.execute(
+        "INSERT OR REPLACE INTO retired
+         SELECT intents.id, directory, target, ledger.owner, ledger.interpreter, ledger.mode,
+                ledger.source_hash, ledger.code_hash
+         FROM intents JOIN ledger USING (directory, target)
+         WHERE intents.txn = ?1 AND retire = 1 AND outcome = 'removed'",
+        [txn.0],
+    )?;
+    Ok(())
+}

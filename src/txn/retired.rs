@@ -1,0 +1,81 @@
+//! Retired bytecode: published files that wait outside the tree until dpkg is done with their package.
+//!
+//! Owns the directory `retired` in the state directory. What is in there is worth nothing without its row in the
+//! journal, and what the row says is checked by hash before it is used: so nothing here need be durable. A power
+//! cut that loses a file costs its compilation; one that takes back its way out of the tree leaves a whole pyc there.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::intent::IntentId;
+use super::lock::Writer;
+use crate::disk::{self, Dir, Renamed};
+use crate::python::pycache::Remnant;
+
+/// The directory in the state directory.
+const DIRECTORY: &str = "retired";
+
+/// What is in there is nobody else's to read or write.
+const MODE: u32 = 0o700;
+
+/// Opens the directory, which is made if need be.
+///
+/// # Errors
+/// It cannot be made or opened.
+pub(super) fn open(writer: &Writer<'_>) -> Result<Dir, disk::Error> {
+    writer.state.create_child(DIRECTORY, MODE)
+}
+
+/// Moves a file out of `cache`. One that is on another filesystem goes: it costs less to compile it again than to
+/// copy it while dpkg waits.
+///
+/// # Errors
+/// It cannot be moved or removed.
+pub(super) fn keep(retired: &Dir, id: IntentId, cache: &Dir, remnant: &Remnant) -> Result<(), disk::Error> {
+    match cache.rename(remnant.name(), retired, id.0.to_string())? {
+        Renamed::Moved | Renamed::Gone => Ok(()),
+        Renamed::OtherFilesystem => cache.remove_file(remnant.name()).map(drop),
+    }
+}
+
+/// Where the file of a retired pyc is, if it is there.
+pub(super) fn path(state: &Dir, id: IntentId) -> PathBuf {
+    state.path().join(DIRECTORY).join(id.0.to_string())
+}
+
+/// Removes what is in the directory and has no row in the journal: what a run left that was interrupted between
+/// the two.
+///
+/// # Errors
+/// The directory cannot be read, or a file not be removed.
+pub fn sweep(writer: &Writer<'_>) -> Result<()> {
+    let directory = match writer.state.open_child(DIRECTORY) {
+        Err(error) if error.is_missing() => return Ok(()),
+        directory => directory?,
+    };
+    let names = directory.names()?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let known = writer.journal.retired()?;
+    let is_known = |name: &str| name.parse().is_ok_and(|id| known.binary_search(&IntentId(id)).is_ok());
+    for name in names {
+        if !name.to_str().is_some_and(is_known) {
+            directory.remove_file(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the time of everything that is retired.
+///
+/// # Errors
+/// The journal cannot be written, or a file not be removed; the next run does that then.
+pub fn drop_all(writer: &mut Writer<'_>) -> Result<()> {
+    if !writer.journal.retired()?.is_empty() {
+        writer.journal.forget_retired()?;
+        sweep(writer)?;
+    }
+    Ok(())
+}
