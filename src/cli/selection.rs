@@ -1,10 +1,11 @@
 //! From words to a request: PATHs, packages, interpreters.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::config::Settings;
 use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
 use crate::python::pycache::Remnant;
@@ -102,6 +103,7 @@ fn executable(root: &Root, name: &str) -> Result<PathBuf> {
 /// The plan for a request: with the interpreters that were named, or the supported ones where they fit.
 pub(super) fn plan(
     planner: &Planner<'_>,
+    settings: &Settings,
     request: &Request,
     compiling: &Compiling,
     compilers: &[Compiler],
@@ -113,8 +115,21 @@ pub(super) fn plan(
             |compiler: &&Compiler| only.is_none_or(|only| compiler.interpreter.dialect.version == only);
         compilers.iter().filter(fits).cloned().collect()
     };
-    let levels = compiling.levels();
-    let wishes =
-        Wishes { compilers: &fitting, levels: &levels, mode: compiling.invalidation, force: compiling.force };
+    let admits = |directory: &Path, source: &OsStr, _: &Compiler| is_admitted(settings, directory, source);
+    let wishes = Wishes {
+        compilers: &fitting,
+        admits: &admits,
+        levels: &settings.optimize,
+        mode: settings.invalidation,
+        force: compiling.force,
+    };
     planner.plan(request, &wishes)
+}
+
+/// Whether the settings leave a source in.
+pub(super) fn is_admitted(settings: &Settings, directory: &Path, source: &OsStr) -> bool {
+    settings.exclude.is_empty() || {
+        let path = directory.join(source);
+        !settings.exclude.iter().any(|pattern| pattern.occurs_in(&path))
+    }
 }

@@ -3,7 +3,7 @@
 //! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -39,6 +39,8 @@ pub struct Compiler {
 pub struct Wishes<'a> {
     /// Who compiles the sources of a directory.
     pub compilers: &'a dyn Fn(&Path) -> Vec<Compiler>,
+    /// Which sources of a directory they compile.
+    pub admits: &'a dyn Fn(&Path, &OsStr, &Compiler) -> bool,
     /// At which levels.
     pub levels: &'a [Level],
     /// How Python is to check the bytecode.
@@ -71,6 +73,14 @@ impl Plan {
         if !actions.is_empty() {
             self.groups.push(Group { directory, owner, actions });
         }
+    }
+
+    /// Adds what another plan has.
+    pub fn append(&mut self, other: Self) {
+        self.groups.extend(other.groups);
+        self.current += other.current;
+        self.refused.extend(other.refused);
+        self.problems.extend(other.problems);
     }
 
     /// Whether nothing is to be done.
@@ -171,7 +181,8 @@ impl Planner<'_> {
         for compiler in (wishes.compilers)(&listing.directory) {
             for &level in wishes.levels {
                 let wish = Wish { compiler: &compiler, level, mode: wishes.mode, force: wishes.force };
-                let sources = listing.sources.iter();
+                let is_admitted = |name: &OsStr| (wishes.admits)(&listing.directory, name, &compiler);
+                let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
                 let compile =
                     sources.filter_map(|source| self.plan_source(listing, shelf, source, &wish, plan));
                 actions.extend(compile.map(Action::Compile));
