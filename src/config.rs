@@ -1,12 +1,23 @@
-//! Resolved settings: plain data, from the command line and the defaults.
+//! Resolved settings: plain data, from the command line, the environment, the configuration file and the defaults,
+//! the first that has a word on the matter.
 
+pub mod file;
+
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::python::header::Invalidation;
+use crate::python::pattern::Pattern;
+use crate::python::pycache::Level;
 use crate::root::Root;
 
 /// Where the state directory is, below the root.
 const SYSTEM_STATE: &str = "/var/lib/pyc-txn";
+
+/// The environment's off switch: any value but the empty one and `0`, which switches on what the file has
+/// switched off.
+const SUSPEND: &str = "PYC_TXN_SUSPEND";
 
 /// What every command needs to know.
 #[derive(Debug)]
@@ -15,14 +26,56 @@ pub struct Config {
     pub root: Root,
     /// The state directory, a path on disk.
     pub state_dir: PathBuf,
-    /// How many workers at a time.
-    pub jobs: usize,
-    /// The time limit for one source.
-    pub limit: Option<Duration>,
+    /// How, and whether, to compile.
+    pub settings: Settings,
     /// How long to wait for another pyc-txn.
     pub patience: Duration,
     /// How much to say.
     pub verbosity: Verbosity,
+}
+
+/// What the configuration file can say.
+#[derive(Debug)]
+pub struct Settings {
+    /// Whether to compile; else what is wanted is recorded only.
+    pub enabled: bool,
+    /// The optimization levels, each once; none at all for no bytecode.
+    pub optimize: Vec<Level>,
+    /// How Python is to check the bytecode.
+    pub invalidation: Invalidation,
+    /// How many workers at a time.
+    pub jobs: usize,
+    /// The time limit for one source.
+    pub timeout: Option<Duration>,
+    /// Sources in whose paths one of these occurs are not compiled.
+    pub exclude: Vec<Pattern>,
+    /// Whether `py3compile` in a maintainer script leaves the work to the trigger.
+    pub defer: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            optimize: vec![Level::default()],
+            invalidation: Invalidation::Timestamp,
+            jobs: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            timeout: Some(Duration::from_secs(300)),
+            exclude: Vec::new(),
+            defer: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Applies what the environment says.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        if let Some(suspend) = std::env::var_os(SUSPEND).filter(|value| !value.is_empty()) {
+            self.enabled = suspend == "0";
+        }
+        self
+    }
 }
 
 /// How much to say.

@@ -21,13 +21,30 @@ pub use quote::{Escaped, Quoted};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Evidence that everything written before to the filesystems it was made from is on the medium.
+/// Whether this process syncs.
+static IS_DURABLE: AtomicBool = AtomicBool::new(true);
+
+/// From here on nothing is synced: for whoever said that speed is all that counts. What is written is as whole as
+/// before for everybody but a power cut.
+pub fn renounce_durability() {
+    IS_DURABLE.store(false, Ordering::Relaxed);
+}
+
+/// Whether what is written is to survive a power cut.
+#[must_use]
+pub fn is_durable() -> bool {
+    IS_DURABLE.load(Ordering::Relaxed)
+}
+
+/// Evidence that everything written before to the filesystems it was made from is on the medium, or that this was
+/// renounced.
 #[derive(Debug)]
 #[must_use]
 pub struct Durable(());
@@ -37,7 +54,7 @@ pub struct Durable(());
 /// # Errors
 /// What `syncfs(2)` says (kernels before 5.8 report no write error here).
 pub fn sync<'a>(dirs: impl IntoIterator<Item = &'a Dir>) -> Result<Durable> {
-    for dir in dirs {
+    for dir in dirs.into_iter().filter(|_| is_durable()) {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         fault::step("sync", &dir.path)
             .and_then(|()| Ok(rustix::fs::syncfs(&dir.fd)?))

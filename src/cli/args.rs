@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Verbosity, default_state_dir};
+use crate::config::{Config, Settings, Verbosity, default_state_dir};
 use crate::disk::{Quoted, cause};
 use crate::python::header::Invalidation;
 use crate::python::pycache::Level;
-use crate::root::Root;
+
+use super::settings;
 
 /// Byte-compiles Python transactionally: a whole set of bytecode at once, durably, or nothing.
 #[derive(Debug, Parser)]
@@ -27,12 +28,15 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(super) struct General {
-    /// Put DIR in front of every path, the state directory's included
-    #[arg(long, value_name = "DIR", default_value = "/", global = true)]
-    root: PathBuf,
+    /// Put DIR in front of every path, the state directory's included [default: $DPKG_ROOT, or /]
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
     /// Keep journal, lock and staging in DIR [default: /var/lib/pyc-txn, for users $XDG_STATE_HOME/pyc-txn]
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
+    /// Read the settings from FILE [default: /etc/pyc-txn.conf]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     /// Wait so many seconds at most for another pyc-txn
     #[arg(long, value_name = "SECONDS", default_value_t = 60, global = true)]
     wait: u64,
@@ -76,6 +80,12 @@ pub(super) enum Command {
     Recover,
     /// Drop the open transaction and its intents
     Rollback,
+    /// For maintainer scripts and hooks: do what is due at this moment of a dpkg run; always exits 0
+    Hook {
+        /// The moment
+        #[arg(value_enum)]
+        when: When,
+    },
     /// Remove the bytecode of PATHs and packages
     Clean {
         #[command(flatten)]
@@ -103,7 +113,26 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+/// A moment of a dpkg run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// postinst configure: recover, and commit everything
+    Configure,
+    /// postinst triggered: commit everything
+    Triggered,
+    /// prerm remove: commit what is pending
+    Remove,
+    /// Before a dpkg run: recover what an interrupted run left
+    Before,
+    /// After a dpkg run: commit what is pending, if neither a trigger nor apt's hook is going to
+    AfterDpkg,
+    /// After apt's last dpkg run: commit what is pending
+    AfterApt,
+    /// At boot: recover, and commit what is pending
+    Boot,
+}
+
+#[derive(Debug, Args, Default)]
 pub(super) struct Selection {
     /// Python sources, or directories of such
     #[arg(value_name = "PATH")]
@@ -113,17 +142,18 @@ pub(super) struct Selection {
     pub(super) packages: Vec<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default)]
 pub(super) struct Compiling {
     /// Compile with this interpreter (repeatable) [default: the supported ones]
     #[arg(long, value_name = "PATH|VERSION")]
     pub(super) python: Vec<String>,
-    /// Compile at this optimization level: 0, 1 or 2 (repeatable) [default: 0]
+    /// Compile at this optimization level: 0, 1 or 2 (repeatable) [default: 'optimize' of the settings, or 0]
     #[arg(short = 'O', value_name = "LEVEL", value_parser = level)]
     levels: Vec<Level>,
-    /// How Python is to check the bytecode: timestamp, checked-hash or unchecked-hash
-    #[arg(long, value_name = "MODE", default_value = "timestamp", value_parser = invalidation)]
-    pub(super) invalidation: Invalidation,
+    /// How Python is to check the bytecode: timestamp, checked-hash or unchecked-hash [default: as in the
+    /// settings, or timestamp]
+    #[arg(long, value_name = "MODE", value_parser = invalidation)]
+    invalidation: Option<Invalidation>,
     /// Compile also what is current
     #[arg(short, long)]
     pub(super) force: bool,
@@ -131,54 +161,77 @@ pub(super) struct Compiling {
 
 #[derive(Debug, Args)]
 pub(super) struct Running {
-    /// Run so many workers at a time [default: one for each processor]
+    /// Run so many workers at a time [default: as in the settings, or one for each processor]
     #[arg(short, long)]
     jobs: Option<NonZeroUsize>,
-    /// Give up on a source after so many seconds; 0 never does
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    timeout: u64,
+    /// Give up on a source after so many seconds; 0 never does [default: as in the settings, or 300]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
 }
 
-impl Compiling {
-    /// The optimization levels, each once.
-    pub(super) fn levels(&self) -> Vec<Level> {
-        let mut levels = self.levels.clone();
-        levels.sort_unstable();
-        levels.dedup();
-        if levels.is_empty() { vec![Level::default()] } else { levels }
+impl Selection {
+    /// Whether it names nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.packages.is_empty()
     }
 }
 
-impl General {
-    /// Resolves the settings of a command.
-    pub(super) fn config(&self, running: Option<&Running>) -> Result<Config> {
-        let failed = |path: &Path, error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error));
-        let root = Root::new(&self.root).map_err(|error| failed(&self.root, error))?;
-        let state_dir = match &self.state_dir {
-            Some(path) => std::path::absolute(path).map_err(|error| failed(path, error))?,
-            None => default_state_dir(&root),
-        };
-        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let timeout = running.map_or(0, |running| running.timeout);
-        Ok(Config {
-            root,
-            state_dir,
-            jobs: running.and_then(|running| running.jobs).unwrap_or(processors).get(),
-            limit: (timeout > 0).then(|| Duration::from_secs(timeout)),
-            patience: Duration::from_secs(self.wait),
-            verbosity: match (self.quiet, self.verbose) {
-                (true, _) => Verbosity::Quiet,
-                (_, true) => Verbosity::Verbose,
-                _ => Verbosity::Normal,
-            },
-        })
+impl Compiling {
+    fn apply(&self, settings: &mut Settings) {
+        if !self.levels.is_empty() {
+            settings.optimize.clone_from(&self.levels);
+            settings.optimize.sort_unstable();
+            settings.optimize.dedup();
+        }
+        if let Some(invalidation) = self.invalidation {
+            settings.invalidation = invalidation;
+        }
+    }
+}
+
+impl Running {
+    fn apply(&self, settings: &mut Settings) {
+        if let Some(jobs) = self.jobs {
+            settings.jobs = jobs.get();
+        }
+        if let Some(seconds) = self.timeout {
+            settings.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+        }
     }
 }
 
 impl Arguments {
+    /// Resolves the settings of the command.
+    pub(super) fn config(&self) -> Result<Config> {
+        let general = &self.general;
+        let failed = |path: &Path, error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error));
+        let root = settings::root(general.root.as_deref())?;
+        let state_dir = match &general.state_dir {
+            Some(path) => std::path::absolute(path).map_err(|error| failed(path, error))?,
+            None => default_state_dir(&root),
+        };
+        let mut settings = settings::read(&root, general.config.as_deref())?;
+        self.command.apply(&mut settings);
+        let patience = Duration::from_secs(general.wait);
+        let verbosity = match (general.quiet, general.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        Ok(Config { root, state_dir, settings, patience, verbosity })
+    }
+
     /// Parses the command line; ends the program with status 2, or 0 after `--help`, where that is it.
     pub(super) fn of(words: impl Iterator<Item = OsString>) -> Self {
-        let arguments = Self::parse_from(words);
+        let words: Vec<OsString> = words.collect();
+        let arguments = Self::try_parse_from(&words).unwrap_or_else(|error| {
+            if error.use_stderr() && words.iter().any(|word| word == "hook") {
+                // A script that was written for another version must not fail its package.
+                let _ = error.print();
+                std::process::exit(0);
+            }
+            error.exit()
+        });
         if arguments.command.lacks_selection() {
             let problem = "PATH or --package is needed: which bytecode is meant?";
             Self::command().error(ErrorKind::MissingRequiredArgument, problem).exit();
@@ -191,9 +244,7 @@ impl Command {
     /// Whether it names nothing, but has to: only `commit` has a meaning without.
     fn lacks_selection(&self) -> bool {
         match self {
-            Self::Record { selection, .. } | Self::Clean { selection, .. } => {
-                selection.paths.is_empty() && selection.packages.is_empty()
-            }
+            Self::Record { selection, .. } | Self::Clean { selection, .. } => selection.is_empty(),
             _ => false,
         }
     }
@@ -203,11 +254,16 @@ impl Command {
         !matches!(self, Self::Status { .. } | Self::Log { .. } | Self::Commit { dry_run: true, .. })
     }
 
-    /// The part of it that says how to run.
-    pub(super) fn running(&self) -> Option<&Running> {
+    /// What it says takes the place of what the file says.
+    fn apply(&self, settings: &mut Settings) {
         match self {
-            Self::Commit { running, .. } | Self::Stage { running } => Some(running),
-            _ => None,
+            Self::Commit { compiling, running, .. } => {
+                compiling.apply(settings);
+                running.apply(settings);
+            }
+            Self::Record { compiling, .. } => compiling.apply(settings),
+            Self::Stage { running } => running.apply(settings),
+            _ => {}
         }
     }
 }
@@ -226,16 +282,26 @@ fn invalidation(text: &str) -> Result<Invalidation, String> {
     }
 }
 
+/// Demands that the source of a manual has every option of a program.
+#[cfg(test)]
+pub(super) fn assert_documented(program: &clap::Command, manual: &str) {
+    let mut missing = Vec::new();
+    for argument in
+        program.get_arguments().chain(program.get_subcommands().flat_map(clap::Command::get_arguments))
+    {
+        let long = argument.get_long().map(|long| format!("--{long}").replace('-', "\\-"));
+        let short = argument.get_short().map(|short| format!("\\-{short}"));
+        let names: Vec<String> = long.into_iter().chain(short).collect();
+        missing.extend(names.into_iter().filter(|name| !manual.contains(name.as_str())));
+    }
+    assert!(missing.is_empty(), "the manual lacks {missing:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MANUAL: &str = include_str!("../../man/pyc-txn.8");
-
-    /// A word as the manual's source has it.
-    fn roff(word: &str) -> String {
-        word.replace('-', "\\-")
-    }
 
     #[test]
     fn the_definition_holds_together() {
@@ -252,14 +318,15 @@ mod tests {
                 [format!(".BR {name} "), format!(".B {name}\n")].iter().any(|line| MANUAL.contains(line));
             missing.extend((!is_there).then(|| name.to_owned()));
         }
-        for argument in
-            program.get_arguments().chain(program.get_subcommands().flat_map(clap::Command::get_arguments))
-        {
-            let long = argument.get_long().map(|long| roff(&format!("--{long}")));
-            let short = argument.get_short().map(|short| format!("\\-{short}"));
-            let names: Vec<String> = long.into_iter().chain(short).collect();
-            missing.extend(names.into_iter().filter(|name| !MANUAL.contains(name.as_str())));
-        }
         assert!(missing.is_empty(), "the manual lacks {missing:?}");
+        assert_documented(&program, MANUAL);
+    }
+
+    #[test]
+    fn the_manual_has_every_moment_of_a_hook() {
+        for moment in When::value_variants() {
+            let name = moment.to_possible_value().unwrap().get_name().replace('-', "\\-");
+            assert!(MANUAL.contains(&format!("\n.B {name}\n")), "{name}");
+        }
     }
 }

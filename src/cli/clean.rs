@@ -9,6 +9,7 @@ use crate::python::pycache::{self, Remnant};
 use crate::txn::compilers;
 use crate::txn::intent::{Action, Group};
 use crate::txn::journal::Removal;
+use crate::txn::lock::Writer;
 use crate::txn::publish;
 use crate::txn::tree::{self, Listing};
 use crate::txn::walk;
@@ -38,17 +39,30 @@ pub(super) fn clean(
             run.reporter.result("pyc-txn: nothing to remove");
             return Ok(status);
         }
-        let txn = writer.journal.record_clean(&groups, Removal::Delete)?;
-        let published = publish::Committing::found(txn)
-            .publish(writer, &run.config.root, run.interrupt, run.reporter)
-            .and_then(|published| published.settle(writer, run.reporter));
-        if let Err(error) = published {
-            return Err(run.incomplete(writer, txn, &error));
-        }
-        let counts = writer.journal.counts(txn)?;
-        run.reporter.summary(&counts, 0, 0);
-        Ok(if counts.failed > 0 { Status::SomeFailed } else { status })
+        Ok(match remove(run, writer, &groups, Removal::Delete)? {
+            Status::Done => status,
+            failed => failed,
+        })
     })
+}
+
+/// Removes what `groups` name, as a transaction.
+pub(super) fn remove(
+    run: &Run<'_>,
+    writer: &mut Writer<'_>,
+    groups: &[Group],
+    removal: Removal,
+) -> Result<Status> {
+    let txn = writer.journal.record_clean(groups, removal)?;
+    let published = publish::Committing::found(txn)
+        .publish(writer, &run.config.root, run.interrupt, run.reporter)
+        .and_then(|published| published.settle(writer, run.reporter));
+    if let Err(error) = published {
+        return Err(run.incomplete(writer, txn, &error));
+    }
+    let counts = writer.journal.counts(txn)?;
+    run.reporter.summary(&counts, 0, 0);
+    Ok(if counts.failed > 0 { Status::SomeFailed } else { Status::Done })
 }
 
 /// What is to be removed, by directory, and what could not be examined.

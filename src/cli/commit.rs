@@ -5,10 +5,11 @@ use anyhow::{Result, bail};
 use crate::disk::Escaped;
 use crate::txn::compilers;
 use crate::txn::intent::{Action, TxnId};
-use crate::txn::journal::Journal;
+use crate::txn::journal::{Journal, JournalError};
 use crate::txn::lock::Writer;
 use crate::txn::plan::{Compiler, Plan, Planner, located};
 use crate::txn::publish::Committing;
+use crate::txn::retired;
 use crate::txn::stage::{Recording, Staged};
 use crate::txn::state::State;
 
@@ -17,11 +18,17 @@ use super::args::{Compiling, Selection};
 use super::selection::{self, Selected};
 use super::session::Run;
 
-/// Records, stages, decides, publishes and settles.
-pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
+/// Makes a plan from what the journal says.
+pub(super) type Planning<'a> = dyn FnMut(&mut Journal) -> Result<Plan> + 'a;
+
+/// Records, stages, decides, publishes and settles what is planned and what is pending.
+pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Result<Status> {
+    if !run.config.settings.enabled {
+        return suspended(run, planning);
+    }
     run.with_writer(|writer| {
         let began = std::time::Instant::now();
-        let mut plan = plan(run, &mut writer.journal, selection, compiling)?;
+        let mut plan = planning.map(|plan| plan(&mut writer.journal)).transpose()?.unwrap_or_default();
         if !plan.is_empty() {
             writer.journal.record(&std::mem::take(&mut plan.groups))?;
         }
@@ -39,8 +46,29 @@ pub(super) fn commit(run: &Run<'_>, selection: &Selection, compiling: &Compiling
                 Err(error) => return Err(run.incomplete(writer, txn, &error)),
             }
         }
+        if plan.is_everything {
+            retired::drop_all(writer)?;
+        }
         report(run, &writer.journal, &committed, &plan)
     })
+}
+
+/// Records what is planned and leaves the rest to a later commit.
+fn suspended(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Result<Status> {
+    let mut recorded = 0;
+    if let Some(planning) = planning {
+        let mut journal = run.journal()?;
+        let plan = planning(&mut journal)?;
+        recorded = plan.len();
+        if !plan.is_empty() {
+            journal.record(&plan.groups)?;
+        }
+        plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    }
+    run.reporter.failure(&format!(
+        "pyc-txn: compiling is switched off: recorded {recorded}, compiled nothing; a later commit makes up for it"
+    ));
+    Ok(Status::Done)
 }
 
 /// Decides, publishes and settles what is staged.
@@ -69,6 +97,9 @@ pub(super) fn record(run: &Run<'_>, selection: &Selection, compiling: &Compiling
 
 /// Compiles what is pending and holds it for a later commit.
 pub(super) fn stage(run: &Run<'_>) -> Result<Status> {
+    if !run.config.settings.enabled {
+        return suspended(run, None);
+    }
     run.with_writer(|writer| {
         let Some(recording) = Recording::open(writer)? else {
             run.reporter.result("pyc-txn: nothing is pending");
@@ -157,13 +188,28 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
 }
 
 /// The plan for what was asked, with interpreters resolved and remembered.
-fn plan(run: &Run<'_>, journal: &mut Journal, selection: &Selection, compiling: &Compiling) -> Result<Plan> {
+pub(super) fn plan(
+    run: &Run<'_>,
+    journal: &mut Journal,
+    selection: &Selection,
+    compiling: &Compiling,
+) -> Result<Plan> {
     let mut compilers = Vec::new();
+    let mut problems = Vec::new();
     for path in selection::executables(&run.config.root, &compiling.python)? {
-        compilers.push(compilers::resolve(journal, &path, run.interrupt)?);
+        match compilers::resolve(journal, &path, run.interrupt) {
+            Ok(compiler) => compilers.push(compiler),
+            // One that is half installed is no reason to do nothing for the others.
+            Err(error) if compiling.python.is_empty() && !error.is::<JournalError>() => {
+                problems.push(format!("{error:#}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     let known = compilers::known(journal)?;
-    make_plan(run, Some(journal), &known, &compilers, selection, compiling)
+    let mut plan = make_plan(run, Some(journal), &known, &compilers, selection, compiling)?;
+    plan.problems.append(&mut problems);
+    Ok(plan)
 }
 
 fn make_plan(
@@ -180,9 +226,18 @@ fn make_plan(
         bail!("no supported Python is installed\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known };
-    let mut plan = selection::plan(&planner, &selected.request, compiling, compilers)?;
+    let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
     plan.problems.extend(selected.problems);
+    if selection.is_empty() {
+        planner.complete(&mut plan, &selection::gone(root, known))?;
+    }
     Ok(plan)
+}
+
+/// The plan that asks for nothing but what was put off: what is pending, and what is retired.
+pub(super) fn plan_rest(run: &Run<'_>, journal: &Journal) -> Result<Plan> {
+    let groups = retired::take_back(journal, &run.config.root)?;
+    Ok(Plan { groups, is_everything: true, ..Plan::default() })
 }
 
 /// Says how transactions came out.
@@ -202,7 +257,7 @@ fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Resu
 
 /// Prints what the plan could not take in.
 fn complain(run: &Run<'_>, plan: &Plan, some_failed: bool) -> Status {
-    plan.refused.iter().for_each(|refused| run.reporter.failure(refused));
+    plan.refused.iter().for_each(|refused| run.reporter.known_failure(refused));
     plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     let all_well = !some_failed && plan.refused.is_empty() && plan.problems.is_empty();
     if all_well { Status::Done } else { Status::SomeFailed }

@@ -6,19 +6,27 @@
 mod args;
 mod clean;
 mod commit;
+mod deferred;
+mod hook;
 mod log;
+mod original;
+mod py3clean;
+mod py3compile;
 mod report;
 mod selection;
 mod session;
+mod settings;
 mod status;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
 use crate::config::Config;
+use crate::debian::dpkg;
+use crate::disk;
 use crate::interrupt::Interrupt;
 use crate::python::confine;
 use crate::txn::lock::Held;
@@ -46,64 +54,84 @@ impl From<Status> for ExitCode {
 
 /// Runs the program that `arguments` name in their first place.
 pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let program = arguments.next().unwrap_or_default();
-    if Path::new(&program).file_name() == Some(confine::PROGRAM.as_ref()) {
-        eprintln!("{}", confine::become_interpreter(arguments));
-        return ExitCode::from(127);
+    if dpkg::is_unsafe_io() {
+        disk::renounce_durability();
     }
-    let arguments = Arguments::of(std::iter::once(program).chain(arguments));
-    let status = match prepare(&arguments) {
-        Ok((config, interrupt)) => run_command(&arguments.command, &config, &interrupt),
-        Err(error) => {
-            report::error(&error);
-            Status::Incomplete
+    let program = arguments.next().unwrap_or_default();
+    match Path::new(&program).file_name().and_then(OsStr::to_str) {
+        Some(confine::PROGRAM) => {
+            eprintln!("{}", confine::become_interpreter(arguments));
+            ExitCode::from(127)
         }
-    };
-    status.into()
+        Some(py3compile::NAME) => py3compile::run(&arguments.collect::<Vec<_>>()),
+        Some(py3clean::NAME) => py3clean::run(&arguments.collect::<Vec<_>>()),
+        _ => pyc_txn(std::iter::once(program).chain(arguments)),
+    }
+}
+
+fn pyc_txn(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = Arguments::of(words);
+    let command = &arguments.command;
+    let ended = prepare(&arguments).map(|(config, interrupt)| run_command(command, &config, &interrupt));
+    let is_hook = matches!(command, Command::Hook { .. });
+    let status = ended.unwrap_or_else(|error| {
+        report::failed(&error, is_hook);
+        Status::Incomplete
+    });
+    // Hooks never break the package manager.
+    if is_hook { ExitCode::SUCCESS } else { status.into() }
 }
 
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
-    Ok((arguments.general.config(arguments.command.running())?, Interrupt::install()?))
+    Ok((arguments.config()?, Interrupt::install()?))
 }
 
 fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Status {
-    let reporter = Reporter::new(config.verbosity);
-    let mut result = dispatch(command, config, interrupt, &reporter);
-    for insist in [false, true] {
-        let Err(error) = &result else { break };
-        if !session::is_damage(error) || !command.writes() {
-            break;
-        }
-        report::error(error);
-        result = session::set_journal_aside(config, &reporter, insist)
-            .and_then(|()| dispatch(command, config, interrupt, &reporter));
-    }
+    let is_hook = matches!(command, Command::Hook { .. });
+    let reporter = if is_hook { Reporter::terse(config.verbosity) } else { Reporter::new(config.verbosity) };
+    let run = session::Run { config, interrupt, reporter: &reporter };
+    let result =
+        if command.writes() { attempt(&run, || dispatch(command, &run)) } else { dispatch(command, &run) };
     reporter.finish();
     result.unwrap_or_else(|error| {
-        report::error(&error);
+        report::failed(&error, is_hook);
         if error.is::<Held>() { Status::Locked } else { Status::Incomplete }
     })
 }
 
-fn dispatch(
-    command: &Command,
-    config: &Config,
-    interrupt: &Interrupt,
-    reporter: &Reporter,
-) -> Result<Status> {
-    let run = session::Run { config, interrupt, reporter };
+/// Does `work`; where a damaged journal is in its way, once more with a new one.
+fn attempt(run: &session::Run<'_>, mut work: impl FnMut() -> Result<Status>) -> Result<Status> {
+    let mut result = work();
+    for insist in [false, true] {
+        let Err(error) = &result else { break };
+        if !session::is_damage(error) {
+            break;
+        }
+        report::error(error);
+        result = session::set_journal_aside(run.config, run.reporter, insist).and_then(|()| work());
+    }
+    result
+}
+
+fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
     match command {
         Command::Commit { selection, compiling, dry_run: true, .. } => {
-            commit::dry_run(&run, selection, compiling)
+            commit::dry_run(run, selection, compiling)
         }
-        Command::Commit { selection, compiling, .. } => commit::commit(&run, selection, compiling),
-        Command::Record { selection, compiling } => commit::record(&run, selection, compiling),
-        Command::Stage { .. } => commit::stage(&run),
-        Command::Recover => commit::recover(&run),
-        Command::Rollback => commit::rollback(&run),
-        Command::Clean { selection, python, dry_run } => clean::clean(&run, selection, python, *dry_run),
-        Command::Status { json } => status::status(&run, *json),
-        Command::Log { id: Some(id), json } => log::one(&run, *id, *json),
-        Command::Log { id: None, json } => log::all(&run, *json),
+        Command::Commit { selection, compiling, .. } => {
+            // What nobody named can be found by the later commit that makes up for this one.
+            let is_asked = run.config.settings.enabled || !selection.is_empty();
+            let mut planning = |journal: &mut _| commit::plan(run, journal, selection, compiling);
+            commit::commit(run, is_asked.then_some(&mut planning))
+        }
+        Command::Record { selection, compiling } => commit::record(run, selection, compiling),
+        Command::Stage { .. } => commit::stage(run),
+        Command::Recover => commit::recover(run),
+        Command::Rollback => commit::rollback(run),
+        Command::Hook { when } => hook::hook(run, *when),
+        Command::Clean { selection, python, dry_run } => clean::clean(run, selection, python, *dry_run),
+        Command::Status { json } => status::status(run, *json),
+        Command::Log { id: Some(id), json } => log::one(run, *id, *json),
+        Command::Log { id: None, json } => log::all(run, *json),
     }
 }

@@ -20,6 +20,10 @@ const REDRAW: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Reporter {
     verbosity: Verbosity,
+    /// Whether this is part of a package manager's run: then what goes wrong takes one line, and nothing none.
+    terse: bool,
+    /// Failures that a terse reporter has kept to itself: the first of them and their number.
+    failures: Mutex<(String, usize)>,
     began: Instant,
     progress: Mutex<Progress>,
 }
@@ -39,6 +43,21 @@ pub(super) fn error(error: &anyhow::Error) {
     say(&format!("pyc-txn: {error:#}"));
 }
 
+/// As [`error`], in one line if need be.
+pub(super) fn failed(cause: &anyhow::Error, in_one_line: bool) {
+    if in_one_line { say(&format!("pyc-txn: {}", one_line(cause))) } else { error(cause) }
+}
+
+/// An error, its causes and its hint in one line.
+pub(super) fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', "; ")
+}
+
+/// Prints a line that something is not as it should be.
+pub(super) fn complain(line: &str) {
+    say(line);
+}
+
 /// Prints a line to stderr; a stderr that is closed changes nothing about what is to be done.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
@@ -53,7 +72,13 @@ pub(super) fn result(line: &str) {
 
 impl Reporter {
     pub(super) fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, began: Instant::now(), progress: Mutex::default() }
+        let (failures, progress) = (Mutex::default(), Mutex::default());
+        Self { verbosity, terse: false, failures, began: Instant::now(), progress }
+    }
+
+    /// One that says what went wrong in one line, at the end.
+    pub(super) fn terse(verbosity: Verbosity) -> Self {
+        Self { terse: true, ..Self::new(verbosity) }
     }
 
     /// A line about this run, for whoever asked for more with -v.
@@ -72,7 +97,7 @@ impl Reporter {
 
     /// A line that is part of the result; silent with -q.
     pub(super) fn result(&self, line: &str) {
-        self.finish();
+        self.clear();
         if self.verbosity >= Verbosity::Normal {
             result(line);
         }
@@ -80,12 +105,27 @@ impl Reporter {
 
     /// Something that went wrong with one source.
     pub(super) fn failure(&self, line: &str) {
-        self.beside_bar(line);
+        if !self.terse {
+            return self.beside_bar(line);
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.1 == 0 {
+            line.clone_into(&mut failures.0);
+        }
+        failures.1 += 1;
+    }
+
+    /// Something that went wrong with one source before, and was said then.
+    pub(super) fn known_failure(&self, line: &str) {
+        if !self.terse {
+            self.beside_bar(line);
+        }
     }
 
     /// The one line that sums up a run.
     pub(super) fn summary(&self, counts: &Counts, already_refused: usize, current: usize) {
-        let failed = counts.failed + already_refused as u64;
+        // What was said before is not said in every run of a package manager.
+        let failed = counts.failed + if self.terse { 0 } else { already_refused as u64 };
         let parts = [
             ("compiled", counts.compiled),
             ("reused", counts.reused),
@@ -96,13 +136,25 @@ impl Reporter {
         let parts: Vec<String> =
             parts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{word} {n}")).collect();
         let seconds = self.began.elapsed().as_secs_f64();
+        if self.terse && parts.is_empty() {
+            return;
+        }
         let what = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
         let right = if current > 0 { format!(" ({current} up to date)") } else { String::new() };
         self.result(&format!("pyc-txn: {what}{right} in {seconds:.2} s"));
     }
 
-    /// Takes the progress bar away.
+    /// Takes the progress bar away, and says what a terse reporter has to say.
     pub(super) fn finish(&self) {
+        self.clear();
+        match std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner)) {
+            (_, 0) => {}
+            (first, 1) => say(&first),
+            (first, n) => say(&format!("{first} (and {} more; 'pyc-txn status' has the failures)", n - 1)),
+        }
+    }
+
+    fn clear(&self) {
         if let Some(bar) = self.progress().bar.take() {
             bar.finish_and_clear();
         }

@@ -1,14 +1,16 @@
 //! From words to a request: PATHs, packages, interpreters.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::config::Settings;
 use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
 use crate::python::pycache::Remnant;
 use crate::root::Root;
+use crate::txn::intent::InterpreterId;
 use crate::txn::journal::Journal;
 use crate::txn::plan::{Compiler, Plan, Planner, Request, Wishes};
 use crate::txn::tree;
@@ -102,6 +104,7 @@ fn executable(root: &Root, name: &str) -> Result<PathBuf> {
 /// The plan for a request: with the interpreters that were named, or the supported ones where they fit.
 pub(super) fn plan(
     planner: &Planner<'_>,
+    settings: &Settings,
     request: &Request,
     compiling: &Compiling,
     compilers: &[Compiler],
@@ -113,8 +116,41 @@ pub(super) fn plan(
             |compiler: &&Compiler| only.is_none_or(|only| compiler.interpreter.dialect.version == only);
         compilers.iter().filter(fits).cloned().collect()
     };
-    let levels = compiling.levels();
-    let wishes =
-        Wishes { compilers: &fitting, levels: &levels, mode: compiling.invalidation, force: compiling.force };
+    let admits = |directory: &Path, source: &OsStr, _: &Compiler| is_admitted(settings, directory, source);
+    let wishes = Wishes {
+        compilers: &fitting,
+        admits: &admits,
+        levels: &settings.optimize,
+        mode: settings.invalidation,
+        force: compiling.force,
+    };
     planner.plan(request, &wishes)
+}
+
+/// The interpreters of `known` that were Debian's and are not installed any more, where no other one uses their
+/// bytecode.
+pub(super) fn gone(root: &Root, known: &[Compiler]) -> Vec<InterpreterId> {
+    let is_debians = |compiler: &&Compiler| {
+        let path = pythons::path(compiler.interpreter.dialect.version);
+        [root.on_disk(&path), path].contains(&compiler.interpreter.path)
+    };
+    let is_there = |compiler: &Compiler| {
+        if is_debians(&compiler) {
+            pythons::executable(root, compiler.interpreter.dialect.version).is_some()
+        } else {
+            compiler.interpreter.path.exists()
+        }
+    };
+    let shares = |gone: &&Compiler| {
+        known.iter().any(|other| other.interpreter.cache_tag == gone.interpreter.cache_tag && is_there(other))
+    };
+    known.iter().filter(is_debians).filter(|compiler| !shares(compiler)).map(|compiler| compiler.id).collect()
+}
+
+/// Whether the settings leave a source in.
+pub(super) fn is_admitted(settings: &Settings, directory: &Path, source: &OsStr) -> bool {
+    settings.exclude.is_empty() || {
+        let path = directory.join(source);
+        !settings.exclude.iter().any(|pattern| pattern.occurs_in(&path))
+    }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::config::Config;
-use crate::disk::{self, Quoted};
+use crate::disk::{self, Dir, Quoted};
 use crate::interrupt::Interrupt;
 use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
@@ -33,6 +33,23 @@ pub(super) struct Incomplete {
     txn: TxnId,
     state: Option<State>,
     is_journal_damaged: bool,
+}
+
+/// What there is to do without anybody asking for more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unfinished {
+    /// An interrupted run left something.
+    pub(super) is_left_over: bool,
+    /// A transaction is open, or bytecode is retired.
+    pub(super) is_pending: bool,
+}
+
+/// Whether `error` comes from a full disk.
+pub(super) fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<disk::Error>().is_some_and(disk::Error::is_full)
+            || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_full)
+    })
 }
 
 /// Whether `error` comes from a damaged journal, which can be set aside.
@@ -98,6 +115,23 @@ impl<'a> Run<'a> {
         work(&mut writer)
     }
 
+    /// Whether an interrupted run left something, or there is something to commit; where there is no journal,
+    /// nothing.
+    pub(super) fn unfinished(&self) -> Result<Unfinished> {
+        let Some(journal) = self.journal_to_read()? else {
+            return Ok(Unfinished::default());
+        };
+        let open = journal.unfinished()?;
+        let path = self.config.state_dir.canonicalize()?;
+        let held = |txn| open.iter().any(|(id, _, held)| *id == txn && *held);
+        let is_interrupted = |(_, state, held): &(_, State, bool)| *state != State::Recording && !held;
+        let is_left = staging::found(&Dir::open(&path)?)?.into_iter().any(|txn| !held(txn));
+        Ok(Unfinished {
+            is_left_over: is_left || open.iter().any(is_interrupted),
+            is_pending: !open.is_empty() || !journal.retired()?.is_empty(),
+        })
+    }
+
     /// Finishes or rolls back what is left, and says so.
     fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
         let unfinished = writer.journal.unfinished()?;
@@ -143,8 +177,8 @@ impl<'a> Run<'a> {
     pub(super) fn setting(&self) -> Setting<'a> {
         Setting {
             root: &self.config.root,
-            jobs: self.config.jobs,
-            limit: self.config.limit,
+            jobs: self.config.settings.jobs,
+            limit: self.config.settings.timeout,
             interrupt: self.interrupt,
             observer: self.reporter,
         }

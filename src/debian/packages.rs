@@ -8,23 +8,31 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::pythons;
+use super::{dpkg, pythons};
 use crate::disk::{Quoted, cause};
 use crate::root::Root;
 
-/// The public Python sources of an installed package (`NAME` or `NAME:ARCH`), where its diversions put them.
+/// The Python sources of an installed package (`NAME` or `NAME:ARCH`), where its diversions put them. Which of them
+/// are on disk is not known here: dpkg may have been told to leave some out.
 ///
 /// # Errors
 /// It is not installed, or dpkg's database cannot be read.
-pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
-    let admin = std::env::var_os("DPKG_ADMINDIR").map(PathBuf::from);
-    let admin = admin.unwrap_or_else(|| root.on_disk(Path::new("/var/lib/dpkg")));
+pub fn sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
+    let admin = dpkg::admin_dir(root);
     let list = file_list(&admin, package)?;
     let diversions = diversions(&admin, package)?;
-    let is_source =
-        |path: &PathBuf| path.extension().is_some_and(|end| end == "py") && pythons::is_public(path);
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|end| end == "py");
     let divert = |path| diversions.get(&path).cloned().unwrap_or(path);
     Ok(lines(&list).into_iter().map(divert).filter(is_source).collect())
+}
+
+/// Those of [`sources`] that are public modules.
+///
+/// # Errors
+/// As [`sources`].
+pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
+    let sources = sources(root, package)?.into_iter();
+    Ok(sources.filter(|path| pythons::is_public(path)).collect())
 }
 
 fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::root::Root;
 
+const DIST: &str = "dist-packages";
+const SITE: &str = "site-packages";
+
 /// A minor version of Python 3, as `(3, 11)`.
 pub type Version = (u8, u8);
 
@@ -14,25 +17,47 @@ pub type Version = (u8, u8);
 /// outside of it.
 #[must_use]
 pub fn supported(root: &Root) -> Vec<PathBuf> {
-    let named = std::env::var("DEBPYTHON3_SUPPORTED").ok().or_else(|| default(root, "supported-versions"));
-    let mut versions = match named {
+    supported_versions(root).into_iter().filter_map(|version| executable(root, version)).collect()
+}
+
+/// The supported versions, installed or not, the lowest first.
+#[must_use]
+pub fn supported_versions(root: &Root) -> Vec<Version> {
+    let mut versions = match setting(root, "DEBPYTHON3_SUPPORTED", "supported-versions") {
         Some(named) => named.split(',').filter_map(version).collect(),
         None => installed(root),
     };
     versions.sort_unstable();
     versions.dedup();
-    versions.into_iter().filter_map(|version| executable(root, version)).collect()
+    versions
+}
+
+/// The default version: what `DEBPYTHON3_DEFAULT` names, else `debian_defaults`.
+#[must_use]
+pub fn default_version(root: &Root) -> Option<Version> {
+    setting(root, "DEBPYTHON3_DEFAULT", "default-version").and_then(|named| version(&named))
+}
+
+fn setting(root: &Root, variable: &str, key: &str) -> Option<String> {
+    let given = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    given.or_else(|| default(root, key))
 }
 
 /// The executable of a version: `/usr/bin/pythonX.Y` of the host or of the root.
 #[must_use]
-pub fn executable(root: &Root, (major, minor): Version) -> Option<PathBuf> {
-    let name = PathBuf::from(format!("/usr/bin/python{major}.{minor}"));
+pub fn executable(root: &Root, version: Version) -> Option<PathBuf> {
+    let name = path(version);
     let in_root = root.on_disk(&name);
     if !in_root.exists() {
         return None;
     }
     Some(if name.exists() { name } else { in_root })
+}
+
+/// Where Debian's packages have the executable of a version.
+#[must_use]
+pub fn path((major, minor): Version) -> PathBuf {
+    PathBuf::from(format!("/usr/bin/python{major}.{minor}"))
 }
 
 /// `3.11` or `python3.11` as a version.
@@ -51,7 +76,7 @@ pub fn public_directories(root: &Root) -> Vec<PathBuf> {
     homes.extend(
         versioned.iter().filter(|name| is_versioned(name)).map(|name| Path::new("/usr/lib").join(name)),
     );
-    let both = |home: PathBuf| [home.join("dist-packages"), home.join("site-packages")];
+    let both = |home: PathBuf| [home.join(DIST), home.join(SITE)];
     homes.into_iter().flat_map(both).filter(|path| root.on_disk(path).is_dir()).collect()
 }
 
@@ -64,16 +89,36 @@ pub fn version_of(directory: &Path) -> Option<Version> {
     if is_versioned(home) { version(home) } else { None }
 }
 
+/// The home of public modules that a path is in: `python3`'s or that of one version. Like the original tools this
+/// takes a prefix for part of the bargain (`/usr/lib/debug/usr/lib/python3/dist-packages`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// `/usr/lib/python3`.
+    Shared,
+    /// `/usr/lib/pythonX.Y`.
+    Of(Version),
+}
+
+/// Where a path has its [`Home`], if it is in a directory of public modules.
+#[must_use]
+pub fn home(path: &Path) -> Option<Home> {
+    let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap_or_default()).collect();
+    parts.windows(4).find_map(|parts| match parts {
+        ["usr", "lib", home, packages] if packages.starts_with(DIST) || packages.starts_with(SITE) => {
+            match *home {
+                "python3" => Some(Home::Shared),
+                versioned if is_versioned(versioned) => version(versioned).map(Home::Of),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}
+
 /// Whether a path is in a directory of public modules.
 #[must_use]
 pub fn is_public(path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix("/usr/lib") else {
-        return false;
-    };
-    let mut components = below.iter().filter_map(|part| part.to_str());
-    let (home, packages) = (components.next(), components.next());
-    home.is_some_and(|home| home == "python3" || is_versioned(home))
-        && matches!(packages, Some("dist-packages" | "site-packages"))
+    home(path).is_some()
 }
 
 fn is_versioned(name: &str) -> bool {
@@ -124,6 +169,8 @@ mod tests {
         assert!(is_public(Path::new("/usr/lib/python3.11/site-packages/x.py")));
         assert!(!is_public(Path::new("/usr/lib/python3.11/json/decoder.py")));
         assert!(!is_public(Path::new("/usr/share/ansible/x.py")));
+        assert_eq!(home(Path::new("/srv/usr/lib/python3.9/dist-packages/x.py")), Some(Home::Of((3, 9))));
+        assert_eq!(home(Path::new("/usr/lib/python2.7/dist-packages/x.py")), None);
     }
 
     #[test]

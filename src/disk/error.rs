@@ -46,6 +46,12 @@ impl Error {
         )
     }
 
+    /// Whether there is no space left, of the filesystem's or of the user's.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(Errno::from_io_error(&self.cause), Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
     /// Whether nothing stands at the path.
     #[must_use]
     pub fn is_missing(&self) -> bool {

@@ -6,6 +6,7 @@ pub mod confine;
 pub mod header;
 pub mod interpreter;
 pub mod marshal;
+pub mod pattern;
 pub mod pool;
 mod process;
 pub mod pycache;

@@ -39,6 +39,18 @@ pub fn resolve(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Res
     Ok(Compiler { id, interpreter })
 }
 
+/// As [`resolve`], for a run that only records: an interpreter that does not answer just now, while its package is
+/// being upgraded, is taken for what it was. Who compiles asks again.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_or_remember(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Result<Compiler> {
+    resolve(journal, path, interrupt).or_else(|error| {
+        let path = canonical(path)?;
+        known(journal)?.into_iter().find(|known| known.interpreter.path == path).ok_or(error)
+    })
+}
+
 /// As [`resolve`], for a run that writes nothing.
 ///
 /// # Errors

@@ -3,13 +3,14 @@
 //! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::intent::{Action, Compile, Group, InterpreterId};
 use super::journal::{FailureEntry, Journal, LedgerEntry, Shelf};
+use super::retired;
 use super::tree::{self, Listing};
 use super::walk;
 use crate::disk::{Escaped, Identity};
@@ -40,6 +41,8 @@ pub struct Compiler {
 pub struct Wishes<'a> {
     /// Who compiles the sources of a directory.
     pub compilers: &'a dyn Fn(&Path) -> Vec<Compiler>,
+    /// Which sources of a directory they compile.
+    pub admits: &'a dyn Fn(&Path, &OsStr, &Compiler) -> bool,
     /// At which levels.
     pub levels: &'a [Level],
     /// How Python is to check the bytecode.
@@ -59,6 +62,8 @@ pub struct Plan {
     pub refused: Vec<String>,
     /// What could not be examined, and why.
     pub problems: Vec<String>,
+    /// Whether it has all that is wanted: what is retired and not in it is not wanted any more.
+    pub is_everything: bool,
 }
 
 impl Plan {
@@ -72,6 +77,14 @@ impl Plan {
         if !actions.is_empty() {
             self.groups.push(Group { directory, owner, actions });
         }
+    }
+
+    /// Adds what another plan has.
+    pub fn append(&mut self, other: Self) {
+        self.groups.extend(other.groups);
+        self.current += other.current;
+        self.refused.extend(other.refused);
+        self.problems.extend(other.problems);
     }
 
     /// Whether nothing is to be done.
@@ -159,6 +172,22 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is
+    /// there, and the removal of what interpreters left that are gone.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn complete(&self, plan: &mut Plan, gone: &[InterpreterId]) -> Result<()> {
+        plan.is_everything = true;
+        let Some(journal) = self.journal else { return Ok(()) };
+        // The first, so that what is planned for the same target goes before them.
+        plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
+        for (directory, remnants) in journal.published_by(gone)? {
+            plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
+        }
+        Ok(())
+    }
+
     /// Plans one directory. `asked` names sources that were looked for where the listing is not complete.
     fn plan_listing(
         &self,
@@ -172,7 +201,8 @@ impl Planner<'_> {
         for compiler in (wishes.compilers)(&listing.directory) {
             for &level in wishes.levels {
                 let wish = Wish { compiler: &compiler, level, mode: wishes.mode, force: wishes.force };
-                let sources = listing.sources.iter();
+                let is_admitted = |name: &OsStr| (wishes.admits)(&listing.directory, name, &compiler);
+                let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
                 let compile =
                     sources.filter_map(|source| self.plan_source(listing, shelf, source, &wish, plan));
                 actions.extend(compile.map(Action::Compile));

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::intent::IntentId;
+use super::intent::{Action, Compile, Group, IntentId};
+use super::journal::Journal;
 use super::lock::Writer;
 use crate::disk::{self, Dir, Renamed};
-use crate::python::pycache::Remnant;
+use crate::python::pycache::{Remnant, Target};
+use crate::root::Root;
 
 /// The directory in the state directory.
 const DIRECTORY: &str = "retired";
@@ -66,6 +68,24 @@ pub fn sweep(writer: &Writer<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The intents that put back what is retired and right: whose source is there. What is wanted anyway is left to those
+/// who want it.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
+    let mut groups: Vec<Group> = Vec::new();
+    for retired in journal.retired_and_not_wanted()? {
+        let Some((target, source, level)) = Target::in_place(&retired.remnant) else { continue };
+        let Ok(Some(seen)) = root.identity(&retired.directory.join(&source)) else { continue };
+        let (interpreter, mode, force) = (retired.interpreter, retired.mode, false);
+        let compile = Compile { source, target, interpreter, level, mode, force, seen };
+        let actions = vec![Action::Compile(compile)];
+        groups.push(Group { directory: retired.directory, owner: retired.owner, actions });
+    }
+    Ok(groups)
 }
 
 /// Ends the time of everything that is retired.

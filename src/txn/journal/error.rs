@@ -52,6 +52,13 @@ impl JournalError {
     pub fn is_damaged(&self) -> bool {
         matches!(self.kind, Kind::Damaged(_))
     }
+
+    /// Whether there is no space left to write it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(&self.kind, Kind::Sqlite(_, source)
+            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
 }
 
 /// Whether the file is not what this program wrote. Its statements are always the same and right: they fail only

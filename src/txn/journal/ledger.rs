@@ -1,6 +1,6 @@
 //! The ledger: what has been published, and what could not be.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::error::Result;
 use super::registry::{identity, mode, name, path};
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
+use crate::python::pycache::Remnant;
 use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
 
 /// A published target.
@@ -99,6 +100,27 @@ impl Journal {
             ))?;
             let rows = statement.query_map([txn.0], |row| Ok((IntentId(row.get(0)?), entry(row, 1)?)))?;
             rows.collect()
+        })
+    }
+
+    /// What is published that one of these interpreters compiled, by directory.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn published_by(&self, interpreters: &[InterpreterId]) -> Result<BTreeMap<PathBuf, Vec<Remnant>>> {
+        self.read(|connection| {
+            let mut found: BTreeMap<PathBuf, Vec<Remnant>> = BTreeMap::new();
+            let mut statement = connection.prepare_cached(
+                "SELECT path, target FROM ledger JOIN directories ON directories.id = directory
+                 WHERE interpreter = ?1",
+            )?;
+            for interpreter in interpreters {
+                let mut rows = statement.query([interpreter.0])?;
+                while let Some(row) = rows.next()? {
+                    found.entry(path(row, 0)?).or_default().extend(Remnant::parse(&name(row, 1)?));
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::disk::fault;
+use crate::disk::{self, fault};
 use error::Result;
 
 /// The journal's file name in the state directory.
@@ -82,7 +82,8 @@ impl Journal {
             .pragma_update(None, "journal_mode", "TRUNCATE")
             .or_else(ignore_read_only)
             .map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "EXTRA").map_err(failed)?;
+        let synchronous = if disk::is_durable() { "EXTRA" } else { "OFF" };
+        connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_up(&mut connection, &path)?;

@@ -1,0 +1,280 @@
+//! `py3clean`: what maintainer scripts call, with the command line of Debian's program of that name.
+//!
+//! Needs no Python: which names are bytecode of which source and of which version is known here. In a maintainer
+//! script bytecode is retired, elsewhere it is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::builder::PathBufValueParser;
+use clap::{ArgAction, CommandFactory, Parser};
+
+use crate::config::Config;
+use crate::debian::{dpkg, packages};
+use crate::disk::{Quoted, cause};
+use crate::interrupt::Interrupt;
+use crate::python::pycache::Remnant;
+use crate::root::Root;
+use crate::txn::intent::{Action, Group};
+use crate::txn::journal::Removal;
+use crate::txn::tree::{self, Listing};
+use crate::txn::walk;
+
+use super::original::Call;
+use super::py3compile;
+use super::report::{self, Reporter};
+use super::session::Run;
+use super::{Status, clean, deferred};
+
+/// The name by which the program is this one.
+pub(super) const NAME: &str = "py3clean";
+
+/// The original's status for a version that no bytecode can be of.
+const UNKNOWN_VERSION: u8 = 4;
+
+/// Removes the bytecode of the modules of a package, of directories, or of single ones.
+///
+/// In a maintainer script it is moved out of the way, and taken back at the end of the dpkg run if it is still right.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version = concat!("(pyc-txn) ", env!("CARGO_PKG_VERSION")), max_term_width = 100)]
+#[command(override_usage = "py3clean [-V VERSION] [-p PACKAGE] [DIR_OR_FILE]")]
+#[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
+pub(super) struct Arguments {
+    /// Show program's version number and exit
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
+    /// Say what is done
+    #[arg(short, long, overrides_with = "quiet")]
+    verbose: bool,
+    /// Say nothing but what went wrong (the default)
+    #[arg(short, long, overrides_with = "verbose")]
+    quiet: bool,
+    /// The modules of this package; with DIR only those that are there
+    #[arg(short, long, value_name = "PACKAGE", allow_hyphen_values = true)]
+    package: Option<String>,
+    /// Only the bytecode of this version of Python
+    #[arg(short = 'V', value_name = "VERSION", allow_hyphen_values = true)]
+    only: Option<String>,
+    /// Directories of modules, or single ones
+    #[arg(value_name = "DIR_OR_FILE", value_parser = PathBufValueParser::new())]
+    paths: Vec<PathBuf>,
+}
+
+/// Which bytecode is meant.
+#[derive(Debug, PartialEq, Eq)]
+enum Tag {
+    /// Every version's.
+    Any,
+    /// That of one, as `cpython-311`.
+    Only(String),
+    /// That of versions before 3.2, which had none in `__pycache__`.
+    Ancient,
+}
+
+/// Runs the program with the arguments `words`.
+pub(super) fn run(words: &[OsString]) -> ExitCode {
+    let call = Call { name: NAME, words };
+    let parsed = Arguments::try_parse_from(std::iter::once(&OsString::from(NAME)).chain(words));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && dpkg::is_maintainer_script() => {
+            return call.leave_to_original("this command line is not understood");
+        }
+        Err(error) => error.exit(),
+    };
+    let Some(tag) = tag(arguments.only.as_deref()) else {
+        let only = arguments.only.unwrap_or_default();
+        report::complain(&format!("py3clean: there is no bytecode of a Python '{only}'"));
+        return if dpkg::is_maintainer_script() { ExitCode::SUCCESS } else { UNKNOWN_VERSION.into() };
+    };
+    if arguments.package.is_none() && arguments.paths.is_empty() {
+        report::result(&Arguments::command().render_usage().to_string());
+        return call.status(Status::SomeFailed);
+    }
+    let prepared = py3compile::config(arguments.verbose, "PYCLEAN_DEBUG")
+        .and_then(|config| Ok((config, Interrupt::install()?)));
+    match prepared {
+        Ok((config, interrupt)) => perform(&call, &arguments, &tag, &config, &interrupt),
+        Err(error) => call.conclude(Err(error)),
+    }
+}
+
+/// What `-V` means; `None`: there is no such Python. CPython's tag since 3.2 is `cpython-` and the digits of the
+/// version, so that it need not be asked, or be there.
+fn tag(only: Option<&str>) -> Option<Tag> {
+    let Some(only) = only else { return Some(Tag::Any) };
+    let mut parts = only.strip_prefix('-').unwrap_or(only).splitn(3, '.').map(str::parse::<u8>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(3)), Some(Ok(minor @ 2..))) => Some(Tag::Only(format!("cpython-3{minor}"))),
+        (Some(Ok(0..=3)), Some(Ok(_))) => Some(Tag::Ancient),
+        _ => None,
+    }
+}
+
+impl Tag {
+    fn has(&self, remnant: &Remnant) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(tag) => remnant.tag() == tag.as_bytes(),
+            Self::Ancient => false,
+        }
+    }
+}
+
+fn perform(
+    call: &Call<'_>,
+    arguments: &Arguments,
+    tag: &Tag,
+    config: &Config,
+    interrupt: &Interrupt,
+) -> ExitCode {
+    let is_script = dpkg::is_maintainer_script();
+    let new = if is_script { Reporter::terse } else { Reporter::new };
+    let reporter = new(config.verbosity);
+    let run = Run { config, interrupt, reporter: &reporter };
+    let mut problems = Vec::new();
+    let groups = collect(&config.root, arguments, tag, &mut problems);
+    problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));
+    let result = super::attempt(&run, || match groups.as_slice() {
+        [] => Ok(Status::Done),
+        // Without the package there is nobody whom the trigger would call, to take anything back.
+        groups if is_script && dpkg::knows_us(&config.root) => deferred::with_trigger(&run, NAME, || {
+            run.with_writer(|writer| clean::remove(&run, writer, groups, Removal::Retire))
+        }),
+        groups => run.with_writer(|writer| clean::remove(&run, writer, groups, Removal::Delete)),
+    });
+    reporter.finish();
+    let failed = !problems.is_empty();
+    call.conclude(result.map(|status| if failed { Status::SomeFailed } else { status }))
+}
+
+/// The bytecode that is meant, by directory.
+fn collect(root: &Root, arguments: &Arguments, tag: &Tag, problems: &mut Vec<String>) -> Vec<Group> {
+    let mut groups = Groups { tag, owner: arguments.package.as_deref(), groups: Vec::new() };
+    let owned = match arguments.package.as_deref().map(|package| packages::sources(root, package)) {
+        Some(Ok(sources)) => Some(by_directory(sources)),
+        Some(Err(error)) => {
+            problems.push(error.to_string());
+            return Vec::new();
+        }
+        None => None,
+    };
+    if arguments.paths.is_empty() {
+        for (directory, names) in owned.into_iter().flatten() {
+            groups.add_named(root, &directory, &names, problems);
+        }
+        return groups.groups;
+    }
+    for path in &arguments.paths {
+        if let Err(error) = groups.add_path(root, path, owned.as_ref(), problems) {
+            problems.push(format!("cannot open {}: {}", Quoted(path), cause(&error)));
+        }
+    }
+    groups.groups
+}
+
+type ByDirectory = BTreeMap<PathBuf, BTreeSet<OsString>>;
+
+fn by_directory(sources: Vec<PathBuf>) -> ByDirectory {
+    let mut directories = ByDirectory::new();
+    for path in sources {
+        if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
+            directories.entry(directory.to_owned()).or_default().insert(name.to_owned());
+        }
+    }
+    directories
+}
+
+/// Groups in the making.
+struct Groups<'a> {
+    tag: &'a Tag,
+    owner: Option<&'a str>,
+    groups: Vec<Group>,
+}
+
+impl Groups<'_> {
+    fn add_path(
+        &mut self,
+        root: &Root,
+        path: &Path,
+        owned: Option<&ByDirectory>,
+        problems: &mut Vec<String>,
+    ) -> std::io::Result<()> {
+        let is_owned = |directory: &Path, name: &OsString| {
+            owned.is_none_or(|owned| owned.get(directory).is_some_and(|names| names.contains(name)))
+        };
+        let located = root.locate(path)?;
+        if !root.on_disk(&located).is_dir() {
+            if let (Some(directory), Some(name)) = (located.parent(), located.file_name())
+                && tree::is_source_name(name)
+                && is_owned(directory, &name.to_owned())
+            {
+                self.add_named(root, directory, &BTreeSet::from([name.to_owned()]), problems);
+            }
+            return Ok(());
+        }
+        let walked: Result<()> = walk::walk(root, &located, problems, |listings| {
+            for listing in listings {
+                self.add(&listing, |name| {
+                    listing.sources.contains_key(name) && is_owned(&listing.directory, name)
+                });
+            }
+            Ok(())
+        });
+        walked.map_err(std::io::Error::other)
+    }
+
+    fn add_named(
+        &mut self,
+        root: &Root,
+        directory: &Path,
+        names: &BTreeSet<OsString>,
+        problems: &mut Vec<String>,
+    ) {
+        match tree::list(root, directory, &[]) {
+            Ok(listing) => self.add(&listing, |name| names.contains(name)),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+
+    /// Adds the bytecode in a directory whose source is meant: a name that is not bytecode's is another tool's.
+    fn add(&mut self, listing: &Listing, is_meant: impl Fn(&OsString) -> bool) {
+        let remnants = listing.cached.keys().filter_map(|name| Remnant::parse(name));
+        let meant = remnants.filter(|remnant| self.tag.has(remnant) && is_meant(&remnant.source()));
+        let actions: Vec<Action> = meant.map(Action::Remove).collect();
+        if !actions.is_empty() {
+            let owner = self.owner.map(str::to_owned);
+            self.groups.push(Group { directory: listing.directory.clone(), owner, actions });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANUAL: &str = include_str!("../../man/py3clean.1");
+
+    #[test]
+    fn the_definition_holds_together_and_is_in_the_manual() {
+        Arguments::command().debug_assert();
+        super::super::args::assert_documented(&Arguments::command(), MANUAL);
+    }
+
+    #[test]
+    fn the_tag_follows_from_the_version() {
+        let only = |tag: &str| Some(Tag::Only(tag.to_owned()));
+        assert_eq!(tag(Some("3.11")), only("cpython-311"));
+        assert_eq!(tag(Some("3.9.2")), only("cpython-39"));
+        assert_eq!(tag(Some("3.1")), Some(Tag::Ancient));
+        assert_eq!(tag(Some("-3.1")), Some(Tag::Ancient));
+        assert_eq!(tag(Some("2.7")), Some(Tag::Ancient));
+        assert_eq!(tag(None), Some(Tag::Any));
+        for unknown in ["3", "4.0", "x", "", "3.x", "3.999"] {
+            assert_eq!(tag(Some(unknown)), None, "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The configuration file: TOML, every key with a default.
+//!
+//! Owns the keys. What cannot be understood is described with its line, and the default stays: a slip in this file
+//! must not keep a package from being installed.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::Settings;
+use crate::disk::Escaped;
+use crate::python::pattern::Pattern;
+use crate::python::pycache::Level;
+
+/// Where the file is, below the root.
+pub const PATH: &str = "/etc/pyc-txn.conf";
+
+/// The settings in the file at `path`, and what in it is not understood: `FILE:LINE: …`.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> io::Result<(Settings, Vec<String>)> {
+    let bytes = std::fs::read(path)?;
+    // What is not UTF-8 can only be in a comment or in a value, which is then not what was meant; the rest is.
+    let (settings, complaints) = parse(&String::from_utf8_lossy(&bytes));
+    let located = |(line, what)| format!("{}:{line}: {what}", Escaped(path));
+    Ok((settings, complaints.into_iter().map(located).collect()))
+}
+
+/// A line of the file, counted from 1, and what is wrong with it.
+type Complaint = (usize, String);
+
+fn parse(text: &str) -> (Settings, Vec<Complaint>) {
+    let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut complaints: Vec<Complaint> = Vec::new();
+    for error in errors {
+        let what = error.message().replace('\n', " ");
+        complaints.push((line_of(error.span().map_or(0, |span| span.start)), what));
+    }
+    let mut settings = Settings::default();
+    for (key, value) in table.into_inner() {
+        let line = line_of(key.span().start);
+        if let Err(what) = settings.set(key.get_ref(), value) {
+            complaints.push((line, what));
+        }
+    }
+    complaints.sort_unstable();
+    complaints.dedup_by_key(|(line, _)| *line);
+    (settings, complaints)
+}
+
+impl Settings {
+    fn set(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Result<(), String> {
+        let value = Value { key, value };
+        match key {
+            "enabled" => self.enabled = value.read()?,
+            "optimize" => {
+                self.optimize =
+                    value.each(|number: u8| Level::new(number).ok_or("a level is 0, 1 or 2".into()))?;
+                self.optimize.sort_unstable();
+                self.optimize.dedup();
+            }
+            "invalidation" => self.invalidation = value.read()?,
+            "jobs" => {
+                let jobs: usize = value.read()?;
+                self.jobs = if jobs == 0 { Self::default().jobs } else { jobs };
+            }
+            "timeout" => {
+                let seconds: u64 = value.read()?;
+                self.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            "exclude" => self.exclude = value.each(|text: String| Pattern::new(&text))?,
+            "defer" => self.defer = value.read()?,
+            unknown => return Err(format!("unknown key '{unknown}'; it is ignored")),
+        }
+        Ok(())
+    }
+}
+
+/// The value of a key.
+struct Value<'a> {
+    key: &'a str,
+    value: Spanned<DeValue<'a>>,
+}
+
+impl Value<'_> {
+    fn read<T: for<'de> Deserialize<'de>>(self) -> Result<T, String> {
+        self.checked(Ok::<T, String>)
+    }
+
+    fn checked<T: for<'de> Deserialize<'de>, U>(
+        self,
+        check: impl FnOnce(T) -> Result<U, String>,
+    ) -> Result<U, String> {
+        let value = T::deserialize(ValueDeserializer::from(self.value));
+        let checked = value.map_err(|error| error.message().replace('\n', " ")).and_then(check);
+        checked.map_err(|what| format!("bad value of '{}': {what}; the default is used", self.key))
+    }
+
+    fn each<T: for<'de> Deserialize<'de>, U>(
+        self,
+        check: impl Fn(T) -> Result<U, String>,
+    ) -> Result<Vec<U>, String> {
+        self.checked(|values: Vec<T>| values.into_iter().map(check).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::header::Invalidation;
+
+    fn complaints(text: &str) -> Vec<Complaint> {
+        parse(text).1
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "enabled = false\noptimize = [2, 0, 2]\ninvalidation = 'checked-hash'\njobs = 3\n\
+                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n";
+        let (settings, complaints) = parse(text);
+        assert_eq!(complaints, []);
+        assert!(!settings.enabled && !settings.defer);
+        assert_eq!(settings.optimize, [Level::new(0).unwrap(), Level::new(2).unwrap()]);
+        assert_eq!(settings.invalidation, Invalidation::CheckedHash);
+        assert_eq!((settings.jobs, settings.timeout), (3, Some(Duration::from_secs(7))));
+        assert!(settings.exclude[0].occurs_in(Path::new("/a/test/b.py")));
+    }
+
+    #[test]
+    fn nothing_is_no_level_and_zero_is_no_limit() {
+        let (settings, complaints) = parse("optimize = []\njobs = 0\ntimeout = 0\n");
+        assert_eq!(complaints, []);
+        assert_eq!((settings.optimize.len(), settings.timeout), (0, None));
+        assert_eq!(settings.jobs, Settings::default().jobs);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_the_others_count() {
+        for (bad, says) in [
+            ("color = 1", "unknown key 'color'"),
+            ("optimize = 2", "bad value of 'optimize'"),
+            ("optimize = [0, 3]", "a level is 0, 1 or 2"),
+            ("invalidation = 'often'", "bad value of 'invalidation'"),
+            ("jobs = -1", "bad value of 'jobs'"),
+            ("timeout = '5 s'", "bad value of 'timeout'"),
+            ("exclude = ['(']", "bad value of 'exclude'"),
+            ("enabled = yes", ""),
+            ("[section", ""),
+        ] {
+            let text = format!("# how\ndefer = false\n{bad}\n");
+            let (settings, complaints) = parse(&text);
+            assert!(!settings.defer && settings.enabled, "{bad}");
+            assert_eq!(complaints.len(), 1, "{bad}: {complaints:?}");
+            assert_eq!(complaints[0].0, 3, "{bad}: {complaints:?}");
+            assert!(complaints[0].1.contains(says), "{bad}: {complaints:?}");
+        }
+        assert_eq!(complaints("").len() + complaints("# only a comment").len(), 0);
+    }
+}
