@@ -128,23 +128,17 @@ pub(super) fn plan(
 }
 
 /// The interpreters of `known` that were Debian's and are not installed any more, where no other one uses their
-/// bytecode.
+/// bytecode. One that somebody keeps elsewhere may just be out of reach.
 pub(super) fn gone(root: &Root, known: &[Compiler]) -> Vec<InterpreterId> {
     let is_debians = |compiler: &&Compiler| {
         let path = pythons::path(compiler.interpreter.dialect.version);
         [root.on_disk(&path), path].contains(&compiler.interpreter.path)
     };
-    let is_there = |compiler: &Compiler| {
-        if is_debians(&compiler) {
-            pythons::executable(root, compiler.interpreter.dialect.version).is_some()
-        } else {
-            compiler.interpreter.path.exists()
-        }
+    let is_used = |tag: &str| {
+        known.iter().any(|other| other.interpreter.cache_tag == tag && other.interpreter.path.exists())
     };
-    let shares = |gone: &&Compiler| {
-        known.iter().any(|other| other.interpreter.cache_tag == gone.interpreter.cache_tag && is_there(other))
-    };
-    known.iter().filter(is_debians).filter(|compiler| !shares(compiler)).map(|compiler| compiler.id).collect()
+    let gone = known.iter().filter(is_debians).filter(|compiler| !is_used(&compiler.interpreter.cache_tag));
+    gone.map(|compiler| compiler.id).collect()
 }
 
 /// Whether the settings leave a source in.

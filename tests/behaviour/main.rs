@@ -26,6 +26,7 @@ mod names;
 mod packages;
 mod publishing;
 mod removal;
+mod reuse;
 mod signals;
 mod sources;
 mod workers;

@@ -16,6 +16,7 @@ mod failing;
 mod held;
 mod order;
 mod recorded;
+mod retired;
 mod rounds;
 mod stopped;
 mod trace;

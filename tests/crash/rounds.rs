@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::contents::{Contents, assert_same};
 use crate::support::{Outcome, World};
@@ -87,6 +88,11 @@ impl Rounds {
         for name in ["pkg/changed.py", "pkg/deep/changed_too.py"] {
             world.write(name, &version);
         }
+        // Another file of the same content.
+        let _ = fs::remove_file(world.tree().join("pkg/touched.py"));
+        let touched = world.write("pkg/touched.py", "VERSION = 0\n");
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + now as u64);
+        fs::File::options().write(true).open(touched).unwrap().set_modified(time).unwrap();
         for name in ["pkg/fresh", "emptied", "deleted"] {
             world.write(source_of_round(name, now), &version);
         }
@@ -136,7 +142,7 @@ impl Rounds {
         for source in files.iter().filter(|name| name.ends_with(".py")) {
             let path = self.world.pyc(source);
             let target = path.strip_prefix(self.world.tree()).unwrap().to_str().unwrap().to_owned();
-            let unchanged = ["pkg/__init__.py", "pkg/same.py"].contains(&source.as_str());
+            let unchanged = ["pkg/__init__.py", "pkg/same.py", "pkg/touched.py"].contains(&source.as_str());
             let what = if broken.contains(&source.as_str()) {
                 self.old.bytecode.get(&target).cloned()
             } else {
