@@ -35,7 +35,7 @@ DAY_SECONDS = 24 * 3600
 OTHERS = ["libpython3-all-dev", "locales"]
 
 # An older Python runs on a newer Debian. It is a real second interpreter there, from the archive.
-SECOND = ["python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"]
+SECOND = ["python3.11-minimal", "libpython3.11-minimal"]
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
                "DEBIAN_FRONTEND": "noninteractive"}
