@@ -293,6 +293,10 @@ impl<'a> Running<'a> {
         }
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Kills every process of the chroot.
     pub fn kill_all(self) -> Outcome<'a> {
         // With signal -1 goes everything but the namespace's first process and the killer itself.

@@ -11,5 +11,11 @@
 )]
 
 mod chroot;
-mod known;
+mod judge;
 mod package;
+
+mod archive;
+mod killed;
+mod known;
+mod packages;
+mod together;
