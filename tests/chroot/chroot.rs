@@ -250,7 +250,8 @@ impl Chroot {
         self.run(&[&["python3", "-B", "-S", &script, tree], modules].concat()).succeeds();
     }
 
-    /// What has become of the chroot: packages that are not installed properly, what pyc-txn says, changed files.
+    /// What has become of the chroot: packages that are not installed properly, what pyc-txn says, and
+    /// the changed files of the places that matter, the first hundred.
     pub fn in_words(&self) -> String {
         let script = "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n' | grep -v '^ii' || true
             if command -v pyc-txn >/dev/null; then pyc-txn status; pyc-txn log; fi";
@@ -260,8 +261,8 @@ impl Chroot {
         let changed: Vec<_> = WalkDir::new(&upper).sort_by_file_name().into_iter().flatten().collect();
         let changed = changed.iter().filter(|entry| !entry.file_type().is_dir()).filter_map(|entry| {
             let path = entry.path().strip_prefix(&upper).unwrap().display().to_string();
-            let is_dull = ["var/lib/dpkg", "var/cache", "var/log", "usr/share", "usr/lib/python3."];
-            (!is_dull.iter().any(|dull| path.starts_with(dull))).then_some(path)
+            let is_telling = ["srv/", "var/lib/pyc-txn/", "usr/lib/python3/", "usr/bin/py3"];
+            is_telling.iter().any(|telling| path.starts_with(telling)).then_some(path)
         });
         words.push_str("changed:\n");
         for path in changed.take(100) {

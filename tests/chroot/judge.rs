@@ -12,8 +12,8 @@ use crate::chroot::Chroot;
 const COMMITTED: &str = ".committed";
 
 impl Chroot {
-    /// Demands that another chroot has the same bytecode below a directory, code object by code object. This one,
-    /// which has the original's, is spoilt by that. Gives the number of pycs.
+    /// Demands that another chroot has the same bytecode below a directory as this one, code object by code object.
+    /// Gives the number of pycs.
     #[track_caller]
     pub fn is_judge_of(&self, other: &Self, directory: &str) -> u64 {
         let (from, to) = (other.path("/"), self.path("/"));
@@ -23,7 +23,9 @@ impl Chroot {
                 copy_directory(entry.path(), &to.join(relative).with_file_name(COMMITTED));
             }
         }
-        self.compared(directory, other)
+        let count = self.compared(directory, other);
+        self.sh(&format!("find {directory} -name {COMMITTED} -prune -exec rm -r {{}} +")).succeeds();
+        count
     }
 
     /// Demands that there is bytecode of all sources below directories, none else, and that it is what Python makes
