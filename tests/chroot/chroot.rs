@@ -257,18 +257,29 @@ impl Chroot {
             if command -v pyc-txn >/dev/null; then pyc-txn status; pyc-txn log; fi";
         let output = self.command(&["sh", "-c", script]).output().unwrap();
         let mut words = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-        let upper = self.within("upper");
-        let changed: Vec<_> = WalkDir::new(&upper).sort_by_file_name().into_iter().flatten().collect();
-        let changed = changed.iter().filter(|entry| !entry.file_type().is_dir()).filter_map(|entry| {
-            let path = entry.path().strip_prefix(&upper).unwrap().display().to_string();
-            let is_telling = ["srv/", "var/lib/pyc-txn/", "usr/lib/python3/", "usr/bin/py3"];
-            is_telling.iter().any(|telling| path.starts_with(telling)).then_some(path)
-        });
         words.push_str("changed:\n");
-        for path in changed.take(100) {
-            let _ = writeln!(words, "    /{path}");
+        for (directory, names) in self.changed().iter().take(100) {
+            let _ = writeln!(words, "    /{directory}: {}", names.join(" "));
         }
         words
+    }
+
+    /// The names of files that are not as they were in the beginning, by directories; of the places that matter.
+    fn changed(&self) -> BTreeMap<String, Vec<String>> {
+        let upper = self.within("upper");
+        let mut changed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in WalkDir::new(&upper).sort_by_file_name().into_iter().flatten() {
+            let path = entry.path().strip_prefix(&upper).unwrap();
+            let is_telling =
+                ["srv", "var/lib/pyc-txn", "usr/lib/python3", "usr/bin/py3compile", "usr/bin/py3clean"]
+                    .iter()
+                    .any(|telling| path.starts_with(telling));
+            if is_telling && !entry.file_type().is_dir() {
+                let directory = path.parent().unwrap().display().to_string();
+                changed.entry(directory).or_default().push(entry.file_name().display().to_string());
+            }
+        }
+        changed
     }
 }
 
