@@ -237,7 +237,10 @@ impl Chroot {
 
     /// Installs packages from the archive.
     pub fn apt_install(&self, packages: &[&str]) -> Outcome<'_> {
-        self.run(&[&["apt-get", "install", "-y", "--no-install-recommends", "--allow-downgrades"], packages].concat())
+        self.run(
+            &[&["apt-get", "install", "-y", "--no-install-recommends", "--allow-downgrades"], packages]
+                .concat(),
+        )
     }
 
     /// Demands that modules of a tree can be imported from their bytecode, without compiling anything.

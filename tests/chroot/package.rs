@@ -95,12 +95,11 @@ impl Package {
         let name = if same { format!("{}:{}", self.name, self.architecture) } else { self.name.clone() };
         self.script(
             "postinst",
-            &format!("if command -v py3compile >/dev/null 2>&1; then\n\tpy3compile -p {name} {arguments}\nfi"),
+            &format!(
+                "if command -v py3compile >/dev/null 2>&1; then\n\tpy3compile -p {name} {arguments}\nfi"
+            ),
         )
-        .script(
-            "prerm",
-            &format!("if command -v py3clean >/dev/null 2>&1; then\n\tpy3clean -p {name}\nfi"),
-        )
+        .script("prerm", &format!("if command -v py3clean >/dev/null 2>&1; then\n\tpy3clean -p {name}\nfi"))
     }
 
     /// Builds the package into the chroot's /root; the path of the .deb there.

@@ -4,6 +4,7 @@ use super::edition::{Edition, Place};
 use super::files::{is_as_before, snapshot};
 use super::in_each_suite;
 use crate::chroot::{Chroot, Kind, Suite};
+use crate::package::Package;
 
 use Place::{End, Start};
 
@@ -179,11 +180,8 @@ fn a_package_that_is_deconfigured_gives_back_and_takes_over_again() {
     in_each_suite(|suite| {
         let story = Story::new(suite);
         let chroot = &story.chroot;
-        let needed = crate::package::Package::new("needed", "1").build(chroot);
-        let foe = crate::package::Package::new("foe", "1")
-            .field("Conflicts", "needed")
-            .field("Replaces", "needed")
-            .field("Provides", "needed");
+        let needed = Package::new("needed", "1").build(chroot);
+        let foe = Package::new("foe", "1").field("Conflicts", "needed").field("Replaces", "needed");
         story.dpkg(&["--install", &needed, &Edition::new("1").field("Depends: needed").build(chroot)]);
         Ours.has(chroot);
 
@@ -194,9 +192,11 @@ fn a_package_that_is_deconfigured_gives_back_and_takes_over_again() {
         let foe = foe.script("preinst", "test ! -L /usr/bin/py3compile; py3compile --help").build(chroot);
         story.dpkg(&["--auto-deconfigure", "--install", &foe]);
         Theirs.has(chroot);
+        story.dpkg(&["--purge", "foe"]);
+        story.dpkg(&["--install", &needed]);
         story.dpkg(&["--configure", "-a"]);
         Ours.has(chroot);
-        story.dpkg(&["--purge", "pyc-txn", "foe"]);
+        story.dpkg(&["--purge", "pyc-txn", "needed"]);
         is_as_before(&story.before, chroot);
     });
 }

@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 use super::edition::Edition;
 use super::in_each_suite;
 use crate::chroot::Chroot;
+use crate::package::Package;
 
 /// Where things change that have nothing to do with what is installed.
 const ELSEWHERE: [&str; 12] = [
@@ -105,11 +106,13 @@ fn a_removed_package_stays_out_of_the_way_until_it_is_purged() {
         chroot.run(&["dpkg", "--install", &deb]).succeeds();
         chroot.run(&["dpkg", "--remove", "pyc-txn"]).succeeds();
         chroot.is_given_back();
-        for command in [
-            &["apt-get", "install", "-y", "--reinstall", "python3-minimal"][..],
-            &["dpkg", "--configure", "-a"],
+        let other = Package::new("other", "1").build(&chroot);
+        for script in [
+            format!("apt-get install -y {other}"),
+            "dpkg --configure -a".to_owned(),
+            "dpkg --purge other".to_owned(),
         ] {
-            chroot.run(command).succeeds().does_not_say("pyc-txn");
+            chroot.sh(&script).succeeds().does_not_say("pyc-txn");
         }
         chroot.run(&["dpkg", "--install", &deb]).succeeds();
         chroot.is_taken_over();

@@ -18,31 +18,23 @@ fi
 exec "/usr/bin/${0##*/}" "$@"
 "#;
 
-/// Runs dpkg with ever more commands allowed, until nothing is killed any more. Before each time `prepare`, after each
-/// time `check`; and what was stopped is repeated.
-fn stop_everywhere(chroot: &Chroot, dpkg: &[&str], prepare: impl Fn(), check: impl Fn()) {
-    for name in ["ln", "mv", "rm", "dpkg-divert"] {
-        let shim = format!("/usr/local/bin/{name}");
-        chroot.write(&shim, COMMAND);
-        chroot.run(&["chmod", "755", &shim]).succeeds();
-    }
+/// Runs dpkg after `prepare`, with ever more commands allowed, until nothing is killed any more. Each time `stopped` looks
+/// at what is there then, dpkg runs once more, and `ended` looks at that.
+fn stop_everywhere(chroot: &Chroot, dpkg: &[&str], prepare: impl Fn(), stopped: impl Fn(), ended: impl Fn()) {
     let command = [&["dpkg"], dpkg].concat();
     for allowed in 0..100 {
         chroot.write("/root/allowed", "1000");
         prepare();
         chroot.write("/root/allowed", allowed.to_string());
-        let stopped = !chroot.run(&command).status.success();
-        chroot.is_callable();
+        let is_stopped = !chroot.run(&command).status.success();
+        stopped();
         chroot.write("/root/allowed", "1000");
-        if stopped {
-            chroot.run(&command).succeeds();
-        }
-        check();
-        if !stopped {
+        if !is_stopped {
             assert!(allowed > 4, "nothing was stopped");
-            chroot.sh("rm /usr/local/bin/*").succeeds();
-            return;
+            return ended();
         }
+        chroot.run(&command).succeeds();
+        ended();
     }
     panic!("{dpkg:?} never ended");
 }
@@ -53,31 +45,37 @@ fn a_script_that_is_killed_anywhere_is_finished_by_running_it_again() {
         let chroot = Chroot::original(suite);
         let before = snapshot(&chroot);
         let [one, two] = ["1", "2"].map(|version| Edition::new(version).build(&chroot));
+        for name in ["ln", "mv", "rm", "dpkg-divert"] {
+            let shim = format!("/usr/local/bin/{name}");
+            chroot.write(&shim, COMMAND);
+            chroot.run(&["chmod", "755", &shim]).succeeds();
+        }
         let dpkg = |arguments: &[&str]| {
             chroot.run(&[&["dpkg"], arguments].concat()).succeeds();
         };
-        let purged = || {
-            dpkg(&["--purge", "pyc-txn"]);
+        let purge = || dpkg(&["--purge", "pyc-txn"]);
+        let (callable, given_back) = (|| chroot.is_callable(), || chroot.is_given_back());
+
+        let taken_over_and_purged = || {
+            chroot.is_taken_over();
+            purge();
             chroot.is_given_back();
         };
-        let configure = ["--configure", "pyc-txn"];
-        stop_everywhere(
-            &chroot,
-            &configure,
-            || dpkg(&["--unpack", &one]),
-            || {
-                chroot.is_taken_over();
-                purged();
-            },
-        );
-        let remove = ["--remove", "pyc-txn"];
-        stop_everywhere(&chroot, &remove, || dpkg(&["--install", &one]), || chroot.is_given_back());
-        let unconfigured = || {
+        let unpack = || dpkg(&["--unpack", &one]);
+        stop_everywhere(&chroot, &["--configure", "pyc-txn"], unpack, callable, taken_over_and_purged);
+
+        let install = || dpkg(&["--install", &one]);
+        stop_everywhere(&chroot, &["--remove", "pyc-txn"], install, callable, given_back);
+
+        let upgrade_half_way = || {
             dpkg(&["--install", &one]);
             dpkg(&["--unpack", &two]);
         };
-        stop_everywhere(&chroot, &remove, unconfigured, || chroot.is_given_back());
-        purged();
+        // Without a prerm the postrm gives back, when the program is gone already.
+        stop_everywhere(&chroot, &["--remove", "pyc-txn"], upgrade_half_way, || (), given_back);
+
+        purge();
+        chroot.sh("rm /usr/local/bin/*").succeeds();
         is_as_before(&before, &chroot);
     });
 }
