@@ -23,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::CommandFactory;
 
 use crate::config::Config;
 use crate::debian::dpkg;
@@ -50,6 +51,12 @@ impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
         Self::from(status as u8)
     }
+}
+
+/// The command line of `pyc-txn`, for what is made from it: completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program that `arguments` name in their first place.

@@ -27,7 +27,6 @@ pub use report::{Counts, FailureReport, IntentReport, TransactionReport, Warning
 pub use retired::Retired;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -39,7 +38,7 @@ pub const FILE: &str = "journal.sqlite3";
 
 /// How long a statement waits for another process's write. Writes are short: the longest is that of some
 /// 100,000 outcomes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_MS: u32 = 60_000;
 
 /// An open journal.
 #[derive(Debug)]
@@ -76,7 +75,8 @@ impl Journal {
         let failed = |source| JournalError::new("open", &path, source);
         let mut connection =
             Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        // By pragma: rusqlite's own function for it needs SQLite 3.44, and Debian 12 has 3.40.
+        connection.pragma_update(None, "busy_timeout", PATIENCE_MS).map_err(failed)?;
         // The busy time-out holds from here on; the first read of the file is in the next line.
         connection
             .pragma_update(None, "journal_mode", "TRUNCATE")
