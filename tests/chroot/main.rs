@@ -12,4 +12,5 @@
 
 mod chroot;
 mod known;
+mod lifecycle;
 mod package;
