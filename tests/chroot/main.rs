@@ -17,5 +17,6 @@ mod package;
 mod archive;
 mod killed;
 mod known;
+mod lifecycle;
 mod packages;
 mod together;

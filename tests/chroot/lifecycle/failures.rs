@@ -190,8 +190,8 @@ fn a_package_that_is_deconfigured_gives_back_and_takes_over_again() {
         Ours.has(chroot);
 
         let foe = foe.script("preinst", "test ! -L /usr/bin/py3compile; py3compile --help").build(chroot);
-        story.dpkg(&["--auto-deconfigure", "--install", &foe]);
-        Theirs.has(chroot);
+        // What we need is gone, so dpkg cannot configure us again.
+        story.dpkg_fails(&["--auto-deconfigure", "--install", &foe], Theirs);
         story.dpkg(&["--purge", "foe"]);
         story.dpkg(&["--install", &needed]);
         story.dpkg(&["--configure", "-a"]);

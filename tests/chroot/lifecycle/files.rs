@@ -70,8 +70,9 @@ fn purging_leaves_the_files_as_they_were() {
         let deb = Edition::new("1").build(&chroot);
         chroot.run(&["dpkg", "--install", &deb]).succeeds();
         chroot.is_taken_over();
+        chroot.run(&["dpkg", "--remove", "pyc-txn"]).succeeds().does_not_say("not empty");
         // A run that was killed may have staged on another filesystem, and said where.
-        chroot.sh("mkdir -p /srv/.pyc-txn-7-1/x /var/lib/pyc-txn/staging/7").succeeds();
+        chroot.sh("mkdir -p -m 700 /srv/.pyc-txn-7-1; touch /srv/.pyc-txn-7-1/1").succeeds();
         chroot.write("/var/lib/pyc-txn/staging/7/place-1", "/srv\0.pyc-txn-7-1");
         chroot.run(&["dpkg", "--purge", "pyc-txn"]).succeeds().does_not_say("not empty");
         chroot.is_given_back();
@@ -87,6 +88,7 @@ fn purging_believes_no_note_that_names_something_else() {
         chroot.run(&["dpkg", "--install", &deb]).succeeds();
         chroot.sh("mkdir -p /srv/kept /srv/.pyc-txn-7-2; ln -s kept /srv/.pyc-txn-7-1; chown 1 /srv/.pyc-txn-7-2")
             .succeeds();
+        chroot.run(&["dpkg", "--remove", "pyc-txn"]).succeeds();
         for (name, note) in
             [("place-1", "/srv\0.pyc-txn-7-1"), ("place-2", "/srv\0.pyc-txn-7-2"), ("place-3", "/srv\0kept")]
         {
