@@ -11,6 +11,7 @@ mod support;
 
 mod aid;
 mod fake;
+mod installation;
 mod oracle;
 
 mod adoption;
@@ -18,13 +19,18 @@ mod commands;
 mod commit;
 mod compiling;
 mod concurrency;
+mod configuration;
 mod confinement;
 mod filesystems;
+mod hooks;
 mod journals;
 mod ledger;
 mod names;
+mod originals;
 mod packages;
 mod publishing;
+mod py3clean;
+mod py3compile;
 mod removal;
 mod reuse;
 mod signals;

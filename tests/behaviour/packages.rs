@@ -2,69 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::aid::names;
+use crate::installation::{Installation, PUBLIC};
 use crate::oracle;
-use crate::support::{Outcome, PYTHON, World, python};
-
-const PUBLIC: &str = "/usr/lib/python3/dist-packages";
-
-/// A root with dpkg's database, as it were an installed system.
-struct Installation {
-    world: World,
-}
-
-impl Installation {
-    fn new() -> Self {
-        let installation = Self { world: World::new() };
-        fs::create_dir_all(installation.at("/var/lib/dpkg/info")).unwrap();
-        fs::create_dir_all(installation.at(PUBLIC)).unwrap();
-        installation
-    }
-
-    fn root(&self) -> PathBuf {
-        self.world.tree().with_file_name("root")
-    }
-
-    fn at(&self, path: &str) -> PathBuf {
-        self.root().join(path.trim_start_matches('/'))
-    }
-
-    fn write(&self, path: &str, content: &str) -> PathBuf {
-        let path = self.at(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    /// Installs files under the public directory; `list` is the name of the list without `.list`.
-    fn install(&self, list: &str, modules: &[&str]) {
-        let mut files = String::from("/.\n/usr\n/usr/lib\n");
-        for module in modules {
-            let path = format!("{PUBLIC}/{module}");
-            self.write(&path, "x = 1\n");
-            files += &format!("{path}\n");
-        }
-        self.write(&format!("/var/lib/dpkg/info/{list}.list"), &files);
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.world.command(arguments);
-        command.arg("--root").arg(self.root());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        self.world.outcome(self.command(arguments))
-    }
-
-    /// The bytecode of a public module.
-    fn pyc(&self, module: &str) -> PathBuf {
-        self.world.pyc(self.at(&format!("{PUBLIC}/{module}")))
-    }
-}
+use crate::support::{PYTHON, World, python};
 
 #[test]
 fn the_public_modules_of_a_package_are_compiled_and_are_its_own() {

@@ -36,3 +36,10 @@ pub fn all() -> Vec<(u8, PathBuf)> {
     };
     (6..=14).filter_map(find).collect()
 }
+
+/// The version of [`PYTHON`], as `3.11`.
+pub fn version() -> String {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    let ask = || run(PYTHON, "import sys; print('%d.%d' % sys.version_info[:2], end='')");
+    VERSION.get_or_init(ask).clone()
+}

@@ -34,7 +34,7 @@ pub enum Removal {
 
 impl Journal {
     /// Adds intents to the open transaction, which begins with them if there is none. One for a target that
-    /// has one already takes its place, under a new number.
+    /// has one already takes its place, under a new number; it stays the other's who asked for it, and forced.
     ///
     /// # Errors
     /// The journal cannot be written.
@@ -141,8 +141,9 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
     let mut directories = Directories::default();
     let count: usize = groups.iter().map(|group| group.actions.len()).sum();
     let mut number = take_numbers(connection, count)?;
-    let mut remove =
-        connection.prepare_cached("DELETE FROM intents WHERE txn = ?1 AND directory = ?2 AND target = ?3")?;
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM intents WHERE txn = ?1 AND directory = ?2 AND target = ?3 RETURNING owner, force",
+    )?;
     let mut insert = connection.prepare_cached(
         "INSERT OR FAIL INTO intents (id, txn, directory, target, owner, source, interpreter, level, mode,
                                       force, device, inode, size, mtime, ctime)
@@ -152,8 +153,14 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
         let directory = directories.number(connection, &group.directory)?;
         for action in &group.actions {
             // An intent that is recorded again gets a new number: a run that is staging the old one notices.
-            remove.execute(params![txn, directory, bytes(action.target())])?;
-            insert_one(&mut insert, (number, txn, directory), group.owner.as_deref(), action)?;
+            let earlier: Option<(Option<String>, bool)> = remove
+                .query_row(params![txn, directory, bytes(action.target())], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let (owner, force) = earlier.unwrap_or_default();
+            let owner = group.owner.as_deref().or(owner.as_deref());
+            insert_one(&mut insert, (number, txn, directory), (owner, force), action)?;
             number += 1;
         }
     }
@@ -170,7 +177,7 @@ fn take_numbers(connection: &Connection, count: usize) -> rusqlite::Result<i64> 
 fn insert_one(
     statement: &mut Statement<'_>,
     (number, txn, directory): (i64, i64, i64),
-    owner: Option<&str>,
+    (owner, force): (Option<&str>, bool),
     action: &Action,
 ) -> rusqlite::Result<()> {
     let target = bytes(action.target());
@@ -192,7 +199,7 @@ fn insert_one(
             compile.interpreter.0,
             compile.level.number(),
             mode_word(compile.mode),
-            compile.force,
+            compile.force || force,
             compile.seen.device.cast_signed(),
             compile.seen.inode.cast_signed(),
             compile.seen.size.cast_signed(),
