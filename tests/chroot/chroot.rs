@@ -353,6 +353,12 @@ impl Outcome<'_> {
     }
 
     #[track_caller]
+    pub fn is_silent(self) -> Self {
+        assert_eq!(self.output, "", "{}", self.context());
+        self
+    }
+
+    #[track_caller]
     pub fn does_not_say(self, text: &str) -> Self {
         assert!(!self.output.contains(text), "it says {text:?}\n{}", self.context());
         self

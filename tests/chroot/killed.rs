@@ -158,6 +158,9 @@ fn apt_is_killed_when_the_trigger_begins() {
 fn apt_is_killed_during_the_trigger_s_commit() {
     for mending in [Mending::Configure, Mending::Boot] {
         let scene = Scene::new();
+        // A module that takes seconds to compile, so that the commit is still at it.
+        let slow = scene.chroot.path(&format!("{MODULES}/slow.py"));
+        std::fs::write(&slow, format!("x = [{}]\n", "lambda: 'y', ".repeat(200_000))).unwrap();
         let mut running = scene.start();
         assert!(running.until("processing: trigproc: pyc-txn"), "{}", running.end().context());
         // A staging directory is there from before the first worker starts until the bytecode is in place.
@@ -167,6 +170,8 @@ fn apt_is_killed_during_the_trigger_s_commit() {
             std::thread::yield_now();
         }
         let context = scene.kill(running, Victim::Everything).context();
+        assert!(is_staging(), "the commit was over\n{context}");
+        std::fs::remove_file(slow).unwrap();
         scene.is_mended(mending, &context);
     }
 }

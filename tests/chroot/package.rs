@@ -4,11 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::chroot::Chroot;
+use crate::chroot::{Chroot, project};
 
 pub const MODULES: &str = "/usr/lib/python3/dist-packages";
 
@@ -161,4 +161,14 @@ impl Chroot {
         let debs: Vec<&str> = debs.iter().map(String::as_str).collect();
         self.run(&[&["dpkg", "--install"], &debs[..]].concat())
     }
+}
+
+/// The package that `tests/package` has made.
+pub fn the_deb() -> PathBuf {
+    let entries = fs::read_dir(project().join("target/package")).unwrap().flatten();
+    let mut debs = entries.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("pyc-txn_") && name.ends_with(".deb")
+    });
+    debs.next().expect("tests/package makes the package")
 }

@@ -1,7 +1,7 @@
 //! pyc-txn together with its surroundings: installed before python3, upgraded with it, without syncs.
 
 use crate::chroot::{Chroot, Kind, Suite, project};
-use crate::package::{MODULES, Package};
+use crate::package::{MODULES, Package, the_deb};
 
 fn plain() -> Package {
     Package::public("plain", "1", &[("plain.py", "x = 1\n"), ("plain/__init__.py", "x = 2\n")])
@@ -9,10 +9,7 @@ fn plain() -> Package {
 
 /// Puts the package into a chroot; its path there.
 fn the_package(chroot: &Chroot) -> String {
-    let directory = project().join("target/package");
-    let debs = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
-    let deb =
-        debs.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb")).unwrap();
+    let deb = the_deb();
     chroot.bring(deb.strip_prefix(project()).unwrap().to_str().unwrap())
 }
 

@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use rustix::fs::FlockOperation;
 
-use crate::rounds::{Rounds, Said};
+use crate::demands::Said;
+use crate::rounds::Rounds;
 
 /// How many bytes of the journal are tried.
 const SAMPLE: usize = 60;

@@ -1,6 +1,7 @@
 //! An error instead of a stop: each step fails once, and from there on for good.
 
-use crate::rounds::{Rounds, Run, Said};
+use crate::demands::Said;
+use crate::rounds::{Rounds, Run};
 use crate::stopped::{FEWEST, turning_points};
 use crate::trace::Step;
 

@@ -1,6 +1,7 @@
 //! What `pyc-txn stage` has compiled waits for a commit, whatever is stopped meanwhile.
 
-use crate::rounds::{Rounds, Run, Said};
+use crate::demands::Said;
+use crate::rounds::{Rounds, Run};
 use crate::stopped::FEWEST;
 
 #[test]

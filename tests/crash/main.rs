@@ -11,6 +11,7 @@ mod support;
 
 mod contents;
 mod damaged;
+mod demands;
 mod elsewhere;
 mod failing;
 mod held;

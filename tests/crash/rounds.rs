@@ -7,19 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::contents::{Contents, assert_same};
+use crate::contents::Contents;
 use crate::support::{Outcome, World};
 use crate::trace::{self, Step};
 use crate::witness::Witness;
-
-/// What the journal says of this round's transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Said {
-    /// There is none that is decided.
-    Undecided,
-    Committing,
-    Committed,
-}
 
 /// A run with its steps.
 pub struct Run {
@@ -31,12 +22,12 @@ pub struct Rounds {
     pub world: World,
     pub old: Contents,
     pub new: Contents,
-    witness: Witness,
+    pub(super) witness: Witness,
     number: usize,
     /// The youngest transaction when the round began.
-    before: i64,
+    pub(super) before: i64,
     /// How many intents a round has; every round has as many.
-    intents: i64,
+    pub(super) intents: i64,
 }
 
 /// Where the files of a test are quick to make durable: thousands of `syncfs` of a busy disk take minutes.
@@ -203,55 +194,6 @@ impl Rounds {
         run
     }
 
-    /// Demands that a commit is complete: some sources do not compile, which it says; all else is new.
-    #[track_caller]
-    pub fn is_complete(&mut self, outcome: &Outcome) {
-        assert_eq!(outcome.status, Some(1), "exit status of a commit\n{}", outcome.context());
-        assert!(outcome.stderr.contains("never.py:2: "), "{}", outcome.context());
-        self.is_all_new(outcome.context());
-        self.nothing_is_left(outcome.context());
-        let unfinished = self.count("SELECT count(*) FROM transactions WHERE ended IS NULL");
-        assert_eq!(unfinished, 0, "transactions that have not ended\n{}", outcome.context());
-    }
-
-    /// Demands of a tree at any instant: every pyc is whole, and it is the old or the new one as far as the journal
-    /// says. Says what that is.
-    #[track_caller]
-    pub fn is_sound(&mut self, context: &str) -> Said {
-        let said = self.said();
-        match said {
-            Said::Undecided => self.is_all_old(context),
-            Said::Committing => self.is_between(context),
-            Said::Committed => self.is_all_new(context),
-        }
-        said
-    }
-
-    /// Demands of a tree after a recovery: it is all old or all new, as the journal says, and nothing is left over.
-    #[track_caller]
-    pub fn is_recovered(&mut self, context: &str) -> Said {
-        let said = self.is_sound(context);
-        assert_ne!(said, Said::Committing, "recovery leaves it decided and not settled\n{context}");
-        let staged = self.count("SELECT count(*) FROM transactions WHERE state = 'staged' AND NOT held");
-        assert_eq!(staged, 0, "recovery leaves a staged transaction\n{context}");
-        self.nothing_is_left(context);
-        said
-    }
-
-    /// Demands that the intents of this round, once recorded, are pending or settled, and not lost.
-    #[track_caller]
-    pub fn keeps_its_intents(&self, context: &str) {
-        if self.youngest() == self.before {
-            return;
-        }
-        let intents = self.count(&format!(
-            "SELECT count(*) FROM intents JOIN transactions t ON t.id = txn
-             WHERE t.id > {} AND (t.state <> 'recording' OR outcome IS NULL)",
-            self.before
-        ));
-        assert_eq!(intents, self.intents, "intents\n{context}");
-    }
-
     /// How many intents a round has.
     pub fn intents(&self) -> i64 {
         self.intents
@@ -275,22 +217,6 @@ impl Rounds {
         rows.map(Result::unwrap).collect()
     }
 
-    /// Demands that every pyc loads.
-    #[track_caller]
-    pub fn every_pyc_loads(&mut self, context: &str) {
-        self.witness.look(&self.world.tree(), context);
-    }
-
-    /// Demands that all is new but for bytecode whose source is gone: without a journal nobody knows whose it is.
-    #[track_caller]
-    pub fn holds_all_that_is_new(&mut self, context: &str) {
-        let mut now = self.contents(context);
-        let is_orphan = |name: &String| self.old.files.contains(name) && is_cached(name);
-        now.files.retain(|name| self.new.files.contains(name) || !is_orphan(name));
-        now.bytecode.retain(|name, _| now.files.contains(name));
-        assert_same(&now, &self.new, "all new", context);
-    }
-
     /// Goes on without bytecode, and without a journal.
     pub fn start_over(&mut self) {
         let names = self.world.tree_files();
@@ -302,72 +228,7 @@ impl Rounds {
         self.commit();
     }
 
-    #[track_caller]
-    pub fn is_all_old(&mut self, context: &str) {
-        let now = self.contents(context);
-        assert_same(&now, &self.old, "all old", context);
-    }
-
-    #[track_caller]
-    pub fn is_all_new(&mut self, context: &str) {
-        let now = self.contents(context);
-        assert_same(&now, &self.new, "all new", context);
-    }
-
-    /// Demands that each target holds what it held or what it is to hold.
-    #[track_caller]
-    fn is_between(&mut self, context: &str) {
-        let now = self.contents(context);
-        let targets: BTreeSet<&String> =
-            [&now, &self.old, &self.new].into_iter().flat_map(|contents| contents.bytecode.keys()).collect();
-        for target in targets {
-            let [found, old, new] =
-                [&now, &self.old, &self.new].map(|contents| contents.bytecode.get(target));
-            assert!(
-                found == old || found == new,
-                "{target} holds {found:?}, not {old:?} or {new:?}\n{context}"
-            );
-        }
-        for file in &now.files {
-            assert!(
-                self.old.files.contains(file) || self.new.files.contains(file),
-                "{file} is neither old nor new\n{context}"
-            );
-        }
-    }
-
-    /// Demands that no staging directory is there, and that the journal is whole.
-    #[track_caller]
-    pub fn nothing_is_left(&self, context: &str) {
-        let staging = self.world.state().join("staging");
-        let left = fs::read_dir(&staging).map(Iterator::count).unwrap_or_default();
-        let held = self.count("SELECT count(*) FROM transactions WHERE state = 'staged' AND held");
-        assert_eq!(i64::try_from(left), Ok(held), "staging directories are left\n{context}");
-        if held == 0 {
-            let in_tree = self.world.tree_files().into_iter().find(|name| is_staging(name));
-            assert_eq!(in_tree, None, "a staging directory is left in the tree\n{context}");
-        }
-        let verdict: String = self.world.query("PRAGMA integrity_check");
-        assert_eq!(verdict, "ok", "{context}");
-    }
-
-    /// What the journal says of this round's transaction. It is read as it is: a journal that a stopped run left in
-    /// the middle of a write is for the program to mend.
-    pub fn said(&self) -> Said {
-        let youngest = |state: &str| {
-            self.count(&format!(
-                "SELECT count(*) FROM transactions WHERE id > {} AND state = '{state}'",
-                self.before
-            ))
-        };
-        match (youngest("committing"), youngest("committed")) {
-            (0, 0) => Said::Undecided,
-            (0, _) => Said::Committed,
-            _ => Said::Committing,
-        }
-    }
-
-    fn youngest(&self) -> i64 {
+    pub(super) fn youngest(&self) -> i64 {
         self.count("SELECT coalesce(max(id), 0) FROM transactions")
     }
 
@@ -378,7 +239,7 @@ impl Rounds {
     }
 
     #[track_caller]
-    fn contents(&mut self, context: &str) -> Contents {
+    pub(super) fn contents(&mut self, context: &str) -> Contents {
         let bytecode = self.witness.look(&self.world.tree(), context);
         let files = self.world.tree_files().into_iter();
         // Staging directories in the tree are no business of a reader; `nothing_is_left` demands their end.
@@ -396,10 +257,10 @@ fn source_of_round(name: &str, round: usize) -> String {
     }
 }
 
-fn is_cached(name: &str) -> bool {
+pub(super) fn is_cached(name: &str) -> bool {
     name.contains("__pycache__")
 }
 
-fn is_staging(name: &str) -> bool {
+pub(super) fn is_staging(name: &str) -> bool {
     name.starts_with(".pyc-txn-") || name.contains("/.pyc-txn-")
 }

@@ -1,6 +1,7 @@
 //! The process is stopped at step 1, 2, 3 … until the run survives.
 
-use crate::rounds::{Rounds, Said, memory};
+use crate::demands::Said;
+use crate::rounds::{Rounds, memory};
 use crate::support::World;
 use crate::trace::Step;
 

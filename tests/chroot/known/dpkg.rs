@@ -83,6 +83,7 @@ mod r10 {
         chroot.imports(MODULES, &["part_a", "part_b"]);
         chroot.run(&["dpkg", "--configure", "parts"]).succeeds();
         chroot.imports(MODULES, &["part_a", "part_b", "part_c"]);
+        chroot.run(&["pyc-txn", "log"]).succeeds().says("reused");
     }
 }
 

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::chroot::{Chroot, project};
+use crate::chroot::Chroot;
+use crate::package::the_deb;
 
 /// Where in a script something fails.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl Edition {
     pub(super) fn build(&self, chroot: &Chroot) -> String {
         let directory = tempfile::tempdir().unwrap();
         let tree = directory.path().join("tree");
-        dpkg_deb(&[Path::new("--raw-extract"), &original(), &tree]);
+        dpkg_deb(&[Path::new("--raw-extract"), &the_deb(), &tree]);
         let control = tree.join("DEBIAN/control");
         let lines = fs::read_to_string(&control).unwrap();
         let lines = lines.lines().filter(|line| !line.starts_with("Version: "));
@@ -85,16 +86,6 @@ impl Edition {
         fs::write(script, new).unwrap();
         fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     }
-}
-
-/// The package that `tests/package` has made.
-fn original() -> std::path::PathBuf {
-    let entries = fs::read_dir(project().join("target/package")).unwrap().flatten();
-    let mut debs = entries.map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.starts_with("pyc-txn_") && name.ends_with(".deb")
-    });
-    debs.next().expect("tests/package makes the package")
 }
 
 fn dpkg_deb(arguments: &[&Path]) {

@@ -1,0 +1,125 @@
+//! What `py3clean` in a maintainer script takes out of the tree, and the end of the dpkg run takes back.
+
+use std::fs;
+
+use crate::aid::names;
+use crate::installation::{Installation, PUBLIC};
+use crate::support::python;
+use crate::twins::a_python_of_the_next_version;
+
+/// The moments that end a dpkg run.
+const ENDS: [&str; 4] = ["triggered", "configure", "after-apt", "boot"];
+
+/// A system with a package whose prerm has just run.
+fn cleaned(modules: &[&str]) -> Installation {
+    let system = Installation::with_programs();
+    system.install("pkg", modules);
+    system.call("pyc-txn", &["hook", "configure"]).exits(0);
+    let outcome = system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);
+    assert_eq!(names(&system.at(PUBLIC)), modules, "{}", outcome.context());
+    assert_eq!(names(&retired(&system)).len(), modules.len(), "{}", outcome.context());
+    assert_eq!(system.note("triggered").as_deref(), Some("--no-await pyc-txn\n"), "{}", outcome.context());
+    system
+}
+
+fn retired(system: &Installation) -> std::path::PathBuf {
+    system.at("/var/lib/pyc-txn/retired")
+}
+
+#[test]
+fn what_is_still_right_is_taken_back_when_the_run_ends() {
+    for end in ENDS {
+        let system = cleaned(&["a.py", "b.py"]);
+        let outcome = system.call("pyc-txn", &["hook", end]).exits(0).says("reused 2 ");
+        assert!(system.pyc("a.py").exists() && system.pyc("b.py").exists(), "{}", outcome.context());
+        assert_eq!(names(&retired(&system)), [""; 0], "{}", outcome.context());
+        system.call("pyc-txn", &["commit"]).exits(0).says("nothing to do");
+    }
+}
+
+#[test]
+fn what_dpkg_has_removed_is_dropped_when_the_run_ends() {
+    for end in ENDS {
+        let system = cleaned(&["a.py"]);
+        fs::remove_dir_all(system.at(PUBLIC)).unwrap();
+        let outcome = system.call("pyc-txn", &["hook", end]).exits(0);
+        assert!(!system.at(PUBLIC).exists(), "{}", outcome.context());
+        assert_eq!(names(&retired(&system)), [""; 0], "{}", outcome.context());
+        assert_eq!(system.world.query::<i64>("SELECT count(*) FROM ledger"), 0, "{}", outcome.context());
+    }
+}
+
+#[test]
+fn of_an_upgrade_only_what_changed_is_compiled() {
+    let system = cleaned(&["a.py", "b.py", "c.py"]);
+    // As dpkg does it: all are other files, two of the same content.
+    for (module, content) in [("a.py", "x = 1\n"), ("b.py", "x = 1\n"), ("c.py", "x = 2\n")] {
+        fs::remove_file(system.at(&format!("{PUBLIC}/{module}"))).unwrap();
+        system.write(&format!("{PUBLIC}/{module}"), content);
+    }
+    system.call_in_script("py3compile", &["-p", "pkg"]).exits(0);
+    system.call_in_script("pyc-txn", &["hook", "triggered"]).exits(0).says("compiled 1, reused 2 ");
+    let owners: String = system.world.query("SELECT group_concat(DISTINCT owner) FROM ledger");
+    assert_eq!(owners, "pkg");
+}
+
+#[test]
+fn private_modules_that_nobody_asks_for_again_are_taken_back() {
+    let system = Installation::with_programs();
+    system.write("/usr/share/app/m.py", "x = 1\n");
+    system.write("/var/lib/dpkg/info/app.list", "/.\n/usr/share/app/m.py\n");
+    system.call("py3compile", &["-p", "app", "/usr/share/app"]).exits(0);
+    let pyc = system.world.pyc(system.at("/usr/share/app/m.py"));
+    let before = fs::read(&pyc).unwrap();
+    system.call_in_script("py3clean", &["-p", "app"]).exits(0);
+    assert!(!pyc.exists());
+    system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("reused 1 ");
+    assert_eq!(fs::read(&pyc).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_was_damaged_meanwhile_is_compiled() {
+    let system = cleaned(&["a.py"]);
+    let kept = retired(&system).join(&names(&retired(&system))[0]);
+    let mut bytes = fs::read(&kept).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&kept, bytes).unwrap();
+    system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("compiled 1 ").does_not_say("reused");
+}
+
+#[test]
+fn what_pyc_txn_has_not_published_is_not_kept() {
+    let system = cleaned(&["a.py"]);
+    let kept = names(&retired(&system));
+    let foreign = system.at(&format!("{PUBLIC}/__pycache__/a.cpython-399.pyc"));
+    fs::create_dir(foreign.parent().unwrap()).unwrap();
+    fs::write(&foreign, "").unwrap();
+    let outcome = system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);
+    assert!(!foreign.parent().unwrap().exists(), "{}", outcome.context());
+    assert_eq!(names(&retired(&system)), kept, "{}", outcome.context());
+}
+
+#[test]
+fn without_our_package_nobody_would_take_it_back_so_it_is_removed() {
+    let system = Installation::with_programs();
+    system.install("pkg", &["a.py"]);
+    system.call("pyc-txn", &["hook", "configure"]).exits(0);
+    fs::remove_file(system.at("/var/lib/dpkg/info/pyc-txn.list")).unwrap();
+    let outcome = system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);
+    assert!(!system.pyc("a.py").exists() && !retired(&system).exists(), "{}", outcome.context());
+    assert_eq!(system.note("triggered"), None, "{}", outcome.context());
+}
+
+#[test]
+fn bytecode_of_an_interpreter_that_is_removed_goes_with_it() {
+    let system = Installation::with_programs();
+    system.install("pkg", &["a.py"]);
+    let (name, tag) = a_python_of_the_next_version(&|path| system.at(path));
+    system.call("pyc-txn", &["hook", "configure"]).exits(0).says("compiled 2 ");
+    let cache = system.at(&format!("{PUBLIC}/__pycache__"));
+    let both = [format!("a.{}.pyc", python::cache_tag()), format!("a.{tag}.pyc")];
+    assert_eq!(names(&cache), both);
+    fs::remove_file(system.at(&format!("/usr/bin/{name}"))).unwrap();
+    let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("removed 1 ");
+    assert_eq!(names(&cache), both[..1], "{}", outcome.context());
+}
