@@ -21,8 +21,8 @@ use crate::root::Root;
 /// How many directories are handed over at a time.
 const PORTION: usize = 32;
 
-/// How many portions may be read ahead.
-const AHEAD: usize = 16;
+/// How many portions may be read ahead: while the ledger is being read, the walk goes on.
+const AHEAD: usize = 64;
 
 /// How many threads examine files; that is about two thirds of the work.
 const EXAMINERS: usize = 2;
