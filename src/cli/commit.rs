@@ -55,18 +55,17 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
 
 /// Records what is planned and leaves the rest to a later commit.
 fn suspended(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Result<Status> {
-    let mut recorded = 0;
     if let Some(planning) = planning {
         let mut journal = run.journal()?;
         let plan = planning(&mut journal)?;
-        recorded = plan.len();
         if !plan.is_empty() {
             journal.record(&plan.groups)?;
         }
         plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     }
+    let pending = pending(run.journal_to_read()?.as_ref())?;
     run.reporter.failure(&format!(
-        "pyc-txn: compiling is switched off: recorded {recorded}, compiled nothing; a later commit makes up for it"
+        "pyc-txn: compiling is switched off: {pending} pending; a later commit makes up for it"
     ));
     Ok(Status::Done)
 }
@@ -172,19 +171,19 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
             run.reporter.result(&format!("{word} {}", Escaped(&name)));
         }
     }
-    let pending = match &journal {
-        Some(journal) => match journal.recording()? {
-            Some(txn) => journal.counts(txn)?.pending,
-            None => 0,
-        },
-        None => 0,
-    };
+    let pending = pending(journal.as_ref())?;
     run.reporter.result(&format!(
         "pyc-txn: would compile or remove {}, beside {pending} pending ({} up to date)",
         plan.len(),
         plan.current
     ));
     Ok(complain(run, &plan, false))
+}
+
+/// How many intents are pending.
+fn pending(journal: Option<&Journal>) -> Result<u64> {
+    let Some(journal) = journal else { return Ok(0) };
+    Ok(journal.recording()?.map(|txn| journal.counts(txn)).transpose()?.unwrap_or_default().pending)
 }
 
 /// The plan for what was asked, with interpreters resolved and remembered.

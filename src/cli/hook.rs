@@ -38,7 +38,8 @@ fn everything(run: &Run<'_>) -> Result<Status> {
 /// Finishes what is left over and commits what is pending.
 fn pending(run: &Run<'_>) -> Result<Status> {
     let unfinished = run.unfinished()?;
-    if unfinished.is_pending {
+    // Where compiling is switched off the trigger has said so.
+    if unfinished.is_pending && run.config.settings.enabled {
         let mut planning = |journal: &mut _| commit::plan_rest(run, journal);
         commit::commit(run, Some(&mut planning))
     } else if unfinished.is_left_over {

@@ -64,13 +64,15 @@ fn switched_off_it_records_and_a_later_commit_makes_up_for_it() {
             }
             system.world.outcome(command).exits(0)
         };
-        call("py3compile", &["-p", "pkg"]).says("recorded 2, compiled nothing");
+        call("py3compile", &["-p", "pkg"]).says("compiling is switched off: 2 pending");
         assert_eq!(system.pending(), 2);
-        call("pyc-txn", &["commit"]).says("compiled nothing");
-        call("pyc-txn", &["stage"]).says("compiled nothing");
-        let outcome = call("pyc-txn", &["hook", "triggered"]).says("compiled nothing");
+        call("pyc-txn", &["commit"]).says("compiling is switched off: 2 pending");
+        call("pyc-txn", &["stage"]).says("compiling is switched off: 2 pending");
+        let outcome = call("pyc-txn", &["hook", "triggered"]).says("compiling is switched off: 2 pending");
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.context());
         assert!(!system.pyc("a.py").exists() && system.pending() == 2, "{}", outcome.context());
+        // It is said once in a run of apt.
+        call("pyc-txn", &["hook", "after-apt"]).does_not_say("pyc-txn");
         let mut command = system.called("pyc-txn", &["hook", "triggered"]);
         command.env("PYC_TXN_SUSPEND", "0");
         system.world.outcome(command).exits(0).says("compiled 2 ");
