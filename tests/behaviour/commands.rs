@@ -307,3 +307,24 @@ fn a_source_named_twice_is_compiled_once() {
     let outcome = world.run_on_tree(&["commit", source, source]).exits(0).says("compiled 1 ");
     assert_eq!(world.query::<i64>("SELECT count(*) FROM intents"), 1, "{}", outcome.context());
 }
+
+#[test]
+fn a_dry_run_lists_a_large_tree_in_one_order_what_is_below_first() {
+    let world = World::new();
+    for number in 0..400 {
+        world.write(format!("{}/{number}/deep/a.py", number % 7), "x = 1\n");
+        world.write(format!("{}/{number}/b.py", number % 7), "x = 1\n");
+    }
+    let first = world.run_on_tree(&["commit", "-n"]).exits(0);
+    let at = |what: &str| {
+        let found = first.stdout.find(&format!("/{what}\n"));
+        found.unwrap_or_else(|| panic!("{what} is not listed\n{}", first.context()))
+    };
+    for number in 0..400 {
+        let directory = format!("{}/{number}", number % 7);
+        assert!(at(&format!("{directory}/deep/a.py")) < at(&format!("{directory}/b.py")), "{directory}");
+    }
+    for _ in 0..5 {
+        assert_eq!(world.run_on_tree(&["commit", "-n"]).stdout, first.stdout);
+    }
+}
