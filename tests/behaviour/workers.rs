@@ -86,6 +86,20 @@ fn garbage_costs_one_source() {
 }
 
 #[test]
+fn a_worker_that_answers_before_it_reads_holds_nobody_up() {
+    let world = World::new();
+    let fake = Fake::starting(
+        &world,
+        "import _frozen_importlib_external as frozen
+os.write(1, b'pyc-txn worker 1\\n' + frozen.MAGIC_NUMBER)
+os.write(1, b'\\xff' * (2 << 20))",
+    );
+    // Neither the source nor the answer fits into its pipe.
+    world.write("a.py", format!("x = '{}'\n", "y".repeat(3 << 20)));
+    commit(&world, &fake, &["--timeout", "20"]).exits(1).says("the worker answered garbage: ");
+}
+
+#[test]
 fn code_that_is_not_whole_costs_one_source() {
     let dump = |what: &str| format!("dump = lambda code: {what}");
     for what in [
