@@ -20,8 +20,9 @@ use super::worker::{Outcome, Request, Worker};
 use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
 
-/// The most sources in a batch, in bytes together: about 10 ms of compiling.
-const BATCH: usize = 32 << 10;
+/// The most sources in a batch, in bytes together: about 10 ms of compiling. A batch is for one interpreter, so
+/// sources that are smaller are best queued by interpreter.
+pub const BATCH: usize = 32 << 10;
 
 /// The most sources in a batch; there are thousands that are empty.
 const MOST: usize = 64;

@@ -3,6 +3,7 @@
 //! Owns what happens to one intent while a transaction stages: read, adopt or compile, write. Changes nothing
 //! outside the staging directories.
 
+use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +21,7 @@ use super::source::{self, Source, unreadable};
 use super::staging::Staging;
 use crate::disk::{self, Dir, Identity};
 use crate::python::interpreter::Interpreter;
-use crate::python::pool::{Ends, Job};
+use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
 use crate::python::worker::{self, Request};
 use crate::root::Root;
@@ -48,7 +49,7 @@ pub(super) struct Surroundings<'a> {
 /// The queue of intents to compile and the list of what became of them.
 pub(super) struct Compilation<'a> {
     around: Surroundings<'a>,
-    /// Indices into the batch, the largest source first.
+    /// Indices into the batch, the largest source first; those that are compiled together by interpreter.
     queue: Vec<usize>,
     next: AtomicUsize,
     outcomes: Mutex<Vec<(IntentId, Outcome)>>,
@@ -64,7 +65,10 @@ pub(super) struct Ready {
 
 impl<'a> Compilation<'a> {
     pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
-        queue.sort_by_key(|&index| std::cmp::Reverse(around.intent(index).seen().size));
+        queue.sort_by_cached_key(|&index| {
+            let size = around.intent(index).seen().size;
+            (Reverse(size.max(BATCH as u64)), around.interpreter_number(index), Reverse(size))
+        });
         let outcomes = Vec::with_capacity(queue.len());
         Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(outcomes) }
     }
@@ -106,6 +110,14 @@ impl Ends for Compilation<'_> {
 impl Surroundings<'_> {
     fn intent(&self, index: usize) -> &Intent {
         &self.batch.intents[index]
+    }
+
+    /// The interpreter of an intent, as an index into `interpreters`; `None` for a removal.
+    fn interpreter_number(&self, index: usize) -> Option<usize> {
+        match &self.intent(index).action {
+            Action::Compile(compile) => Some((self.interpreter_of)(compile)),
+            Action::Remove(_) => None,
+        }
     }
 
     /// Reads a source: a job for the pool, or the outcome where there is nothing to compile.
