@@ -14,6 +14,7 @@ mod damaged;
 mod elsewhere;
 mod failing;
 mod held;
+mod history;
 mod order;
 mod recorded;
 mod retired;
