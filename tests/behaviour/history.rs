@@ -1,5 +1,6 @@
 //! `log`: why a transaction was and how it came out; what is forgotten of it, and what is not.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,43 @@ fn the_causes_are_who_asked_and_who_committed() {
     system.call("pyc-txn", &["log"]).exits(0).says("hook triggered, py3compile -p other, py3compile -p pkg");
     system.call("pyc-txn", &["log", "1"]).exits(0).says("because of 'py3compile -p pkg', for pkg");
     system.call("pyc-txn", &["log", "2"]).exits(0).says("because of 'py3clean -p pkg', for pkg");
+}
+
+/// The names of all fields in it.
+fn fields(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(fields).collect(),
+        Value::Object(pairs) => pairs
+            .iter()
+            .flat_map(|(name, value)| [BTreeSet::from([name.clone()]), fields(value)])
+            .flatten()
+            .collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn the_manual_has_every_field_of_the_json() {
+    let world = World::new();
+    world.write("a.py", "x = 1\nif x is 1: pass\n");
+    let bad = world.write("bad.py", "= =\n");
+    world.commit().exits(1);
+    world.run_on_tree(&["record", "-f"]).exits(0);
+    let manual = include_str!("../../man/pyc-txn.8").split_once(".SH JSON").unwrap().1;
+    let manual = manual.split_once(".SH FILES").unwrap().0;
+    let source = world.tree().join("a.py");
+    let owner = ["owner", source.to_str().unwrap(), bad.to_str().unwrap()];
+    for arguments in [&["log"][..], &["log", "1"], &["status"], &owner] {
+        let mut command = world.command(arguments);
+        command.arg("--json");
+        let outcome = world.outcome(command);
+        for field in fields(&json(&outcome)) {
+            let is_there = manual.contains(&format!("\n{field}|"))
+                || manual.contains(&format!("\n\\ \\ {field}|"))
+                || manual.contains(&format!("\\fB{field}\\fR"));
+            assert!(is_there, "the manual lacks {field} of {arguments:?}");
+        }
+    }
 }
 
 #[test]
