@@ -48,6 +48,10 @@ fn the_causes_of_a_transaction_that_is_rolled_back_are_those_of_the_next() {
     assert_eq!(rounds.count(causes), 1);
     let stopped = rounds.run(&["commit"], Some(&format!("abort@{}", decision.number))).outcome;
     let recovered = rounds.run(&["recover"], None).outcome.exits(0);
-    assert_eq!(rounds.count(causes), 1, "{}{}", stopped.context(), recovered.context());
+    let context = format!("{}{}", stopped.context(), recovered.context());
+    assert_eq!(rounds.count(causes), 1, "{context}");
+    // Nor is anything of what became of them left.
+    let reused = "SELECT count(*) FROM intents WHERE reused AND outcome IS NULL";
+    assert_eq!(rounds.count(reused), 0, "{context}");
     rounds.commit();
 }
