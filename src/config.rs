@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::python::header::Invalidation;
 use crate::python::pattern::Pattern;
 use crate::python::pycache::Level;
@@ -51,6 +53,29 @@ pub struct Settings {
     pub exclude: Vec<Pattern>,
     /// Whether `py3compile` in a maintainer script leaves the work to the trigger.
     pub defer: bool,
+    /// What is kept of the history.
+    pub history: History,
+}
+
+/// Which transactions that have ended are kept: the young ones, and the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Those that ended within so many days; 0: all.
+    pub days: u32,
+    /// Of the others so many, the latest.
+    pub transactions: u32,
+}
+
+impl History {
+    /// The rule that forgets nothing.
+    pub const FOR_EVER: Self = Self { days: 0, transactions: 0 };
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { days: 90, transactions: 100 }
+    }
 }
 
 impl Default for Settings {
@@ -63,6 +88,7 @@ impl Default for Settings {
             timeout: Some(Duration::from_secs(300)),
             exclude: Vec::new(),
             defer: true,
+            history: History::default(),
         }
     }
 }

@@ -111,6 +111,15 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the package, source and transaction of bytecode
+    Owner {
+        /// Bytecode, or Python sources, whose bytecode is then meant
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// A moment of a dpkg run.
@@ -222,9 +231,8 @@ impl Arguments {
     }
 
     /// Parses the command line; ends the program with status 2, or 0 after `--help`, where that is it.
-    pub(super) fn of(words: impl Iterator<Item = OsString>) -> Self {
-        let words: Vec<OsString> = words.collect();
-        let arguments = Self::try_parse_from(&words).unwrap_or_else(|error| {
+    pub(super) fn of(words: &[OsString]) -> Self {
+        let arguments = Self::try_parse_from(words).unwrap_or_else(|error| {
             if error.use_stderr() && words.iter().any(|word| word == "hook") {
                 // A script that was written for another version must not fail its package.
                 let _ = error.print();
@@ -251,7 +259,10 @@ impl Command {
 
     /// Whether it may have to do with a journal that needs a new one in its place.
     pub(super) fn writes(&self) -> bool {
-        !matches!(self, Self::Status { .. } | Self::Log { .. } | Self::Commit { dry_run: true, .. })
+        !matches!(
+            self,
+            Self::Status { .. } | Self::Log { .. } | Self::Owner { .. } | Self::Commit { dry_run: true, .. }
+        )
     }
 
     /// What it says takes the place of what the file says.

@@ -1,5 +1,6 @@
 //! `log`: the transactions so far, or one in full.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
@@ -19,7 +20,12 @@ struct Full {
     #[serde(flatten)]
     transaction: TransactionReport,
     intents: Vec<IntentReport>,
+    /// How many of its intents the history does not have any more.
+    trimmed: u64,
 }
+
+/// So many causes are said in a line; `log ID` has the others.
+const CAUSES_IN_A_LINE: usize = 3;
 
 /// Lists the transactions, the latest first.
 pub(super) fn all(run: &Run<'_>, json: bool) -> Result<Status> {
@@ -44,11 +50,16 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
     };
     let Some((journal, transaction)) = found else { bail!("there is no transaction {id}") };
     let intents = journal.intent_reports(TxnId(id), false)?;
+    let trimmed = transaction.counts.total().saturating_sub(intents.len() as u64);
     if json {
-        result(&serde_json::to_string_pretty(&Full { transaction, intents })?);
+        result(&serde_json::to_string_pretty(&Full { transaction, intents, trimmed })?);
         return Ok(Status::Done);
     }
     result(&line(&transaction));
+    for cause in &transaction.causes {
+        let package = cause.package.as_ref().map(|package| format!(", for {package}")).unwrap_or_default();
+        result(&format!("  because of '{}'{package}", cause.command));
+    }
     for intent in &intents {
         let outcome = intent.outcome.as_deref().unwrap_or("pending");
         let what = located(&intent.path, intent.message.as_deref().unwrap_or_default());
@@ -58,20 +69,48 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
             result(&format!("    line {}", warning.replacen('\t', ": ", 1)));
         }
     }
+    if trimmed > 0 {
+        result(&format!("  {trimmed} intents are not in the history any more"));
+    }
     Ok(Status::Done)
 }
 
 fn line(transaction: &TransactionReport) -> String {
-    let began = SystemTime::UNIX_EPOCH + Duration::from_secs(transaction.began.max(0).cast_unsigned());
-    let message = transaction.message.as_ref().map(|message| format!("  {message}")).unwrap_or_default();
+    let parts = [describe(&transaction.counts), cost(transaction), because(transaction)];
+    let message = transaction.message.clone().unwrap_or_default();
+    let parts: Vec<String> = parts.into_iter().chain([message]).filter(|part| !part.is_empty()).collect();
     format!(
-        "{:>5}  {}  {:<6}  {:<11}  {}{message}",
+        "{:>5}  {}  {:<6}  {:<11}  {}",
         transaction.id,
-        humantime::format_rfc3339_seconds(began),
+        date(transaction.began),
         transaction.kind,
         transaction.state,
-        describe(&transaction.counts),
+        parts.join("; "),
     )
+}
+
+/// A time in seconds since 1970.
+pub(super) fn date(seconds: i64) -> humantime::Rfc3339Timestamp {
+    let since = Duration::from_secs(seconds.max(0).cast_unsigned());
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since)
+}
+
+/// The bytes it wrote and the time it took.
+fn cost(transaction: &TransactionReport) -> String {
+    let bytes = (transaction.bytes > 0).then(|| indicatif::DecimalBytes(transaction.bytes).to_string());
+    let took = transaction.took.map(|took| Duration::from_millis(took.max(0).cast_unsigned()));
+    let took = took.map(|took| format!("{:.2} s", took.as_secs_f64()));
+    bytes.into_iter().chain(took).collect::<Vec<_>>().join(" in ")
+}
+
+/// The commands that led to it.
+fn because(transaction: &TransactionReport) -> String {
+    let commands: BTreeSet<&str> = transaction.causes.iter().map(|cause| cause.command.as_str()).collect();
+    let more = commands.len().saturating_sub(CAUSES_IN_A_LINE);
+    let mut said: Vec<&str> = commands.into_iter().take(CAUSES_IN_A_LINE).collect();
+    let more = format!("{more} more");
+    said.extend((more != "0 more").then_some(more.as_str()));
+    said.join(", ")
 }
 
 /// The counts that are not zero.

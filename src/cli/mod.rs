@@ -10,6 +10,7 @@ mod deferred;
 mod hook;
 mod log;
 mod original;
+mod owner;
 mod py3clean;
 mod py3compile;
 mod report;
@@ -77,9 +78,15 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn pyc_txn(words: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = Arguments::of(words);
+    let words: Vec<OsString> = words.collect();
+    let arguments = Arguments::of(&words);
     let command = &arguments.command;
-    let ended = prepare(&arguments).map(|(config, interrupt)| run_command(command, &config, &interrupt));
+    // What stands before it is where, not why.
+    let definition = definition();
+    let is_general = |word: &&OsString| definition.find_subcommand(word).is_none();
+    let line = session::command_line(words.iter().skip(1).skip_while(is_general).map(OsString::as_os_str));
+    let ended =
+        prepare(&arguments).map(|(config, interrupt)| run_command(command, &line, &config, &interrupt));
     let is_hook = matches!(command, Command::Hook { .. });
     let status = ended.unwrap_or_else(|error| {
         report::failed(&error, is_hook);
@@ -93,10 +100,10 @@ fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
     Ok((arguments.config()?, Interrupt::install()?))
 }
 
-fn run_command(command: &Command, config: &Config, interrupt: &Interrupt) -> Status {
+fn run_command(command: &Command, line: &str, config: &Config, interrupt: &Interrupt) -> Status {
     let is_hook = matches!(command, Command::Hook { .. });
     let reporter = if is_hook { Reporter::terse(config.verbosity) } else { Reporter::new(config.verbosity) };
-    let run = session::Run { config, interrupt, reporter: &reporter };
+    let run = session::Run { config, interrupt, reporter: &reporter, command: line };
     let result =
         if command.writes() { attempt(&run, || dispatch(command, &run)) } else { dispatch(command, &run) };
     reporter.finish();
@@ -140,5 +147,6 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Status { json } => status::status(run, *json),
         Command::Log { id: Some(id), json } => log::one(run, *id, *json),
         Command::Log { id: None, json } => log::all(run, *json),
+        Command::Owner { paths, json } => owner::owner(run, paths, *json),
     }
 }

@@ -1,7 +1,7 @@
 //! The original `py3compile` and `py3clean`, which the package has diverted: they do what pyc-txn cannot. And how
 //! the programs that stand in their place end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -24,6 +24,12 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// How it was called, in one line.
+    pub(super) fn line(&self) -> String {
+        let name = std::iter::once(OsStr::new(self.name));
+        session::command_line(name.chain(self.words.iter().map(OsString::as_os_str)))
+    }
+
     /// The exit status after `result`: a maintainer script does not fail for the want of bytecode.
     pub(super) fn conclude(&self, result: Result<Status>) -> ExitCode {
         match result {

@@ -134,7 +134,8 @@ fn perform(
     let is_script = dpkg::is_maintainer_script();
     let new = if is_script { Reporter::terse } else { Reporter::new };
     let reporter = new(config.verbosity);
-    let run = Run { config, interrupt, reporter: &reporter };
+    let command = call.line();
+    let run = Run { config, interrupt, reporter: &reporter, command: &command };
     let mut problems = Vec::new();
     let groups = collect(&config.root, arguments, tag, &mut problems);
     problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));

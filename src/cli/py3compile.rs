@@ -147,7 +147,8 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
     let is_script = dpkg::is_maintainer_script();
     let new = if is_script { Reporter::terse } else { Reporter::new };
     let reporter = new(config.verbosity);
-    let run = Run { config, interrupt, reporter: &reporter };
+    let command = call.line();
+    let run = Run { config, interrupt, reporter: &reporter, command: &command };
     let request = Request::of(&run, arguments, versions);
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.

@@ -1,12 +1,13 @@
 //! What every command begins with: the state directory, the journal, the lock; and what a run ends with that
 //! could not complete its transaction.
 
+use std::ffi::OsStr;
 use std::fmt;
 
 use anyhow::Result;
 
 use crate::config::Config;
-use crate::disk::{self, Dir, Quoted};
+use crate::disk::{self, Dir, Escaped, Quoted};
 use crate::interrupt::Interrupt;
 use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
@@ -24,6 +25,21 @@ pub(super) struct Run<'a> {
     pub(super) config: &'a Config,
     pub(super) interrupt: &'a Interrupt,
     pub(super) reporter: &'a Reporter,
+    /// The words of the command line, as the history is to have them.
+    pub(super) command: &'a str,
+}
+
+/// The longest command line that the history has in full, in characters.
+const LONGEST_COMMAND: usize = 200;
+
+/// The command line of a program in one line.
+pub(super) fn command_line<'a>(words: impl Iterator<Item = &'a OsStr>) -> String {
+    let words: Vec<String> = words.map(|word| Escaped(word.as_ref()).to_string()).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST_COMMAND) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 /// A transaction that was not completed: why, what state it is in, and what to do.
@@ -97,7 +113,9 @@ impl<'a> Run<'a> {
     /// Opens the journal for a write that needs no lock.
     pub(super) fn journal(&self) -> Result<Journal> {
         let state = disk::create_state_dir(&self.config.state_dir)?;
-        Ok(Journal::open(state.path())?)
+        let mut journal = Journal::open(state.path())?;
+        journal.write_for(self.command, self.config.settings.history);
+        Ok(journal)
     }
 
     /// Opens the journal to read it, if there is one.
@@ -111,6 +129,7 @@ impl<'a> Run<'a> {
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;
+        writer.journal.write_for(self.command, self.config.settings.history);
         self.recover(&mut writer)?;
         work(&mut writer)
     }

@@ -76,6 +76,7 @@ impl Settings {
             }
             "exclude" => self.exclude = value.each(|text: String| Pattern::new(&text))?,
             "defer" => self.defer = value.read()?,
+            "history" => self.history = value.read()?,
             unknown => return Err(format!("unknown key '{unknown}'; it is ignored")),
         }
         Ok(())
@@ -113,6 +114,7 @@ impl Value<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::History;
     use crate::python::header::Invalidation;
 
     fn complaints(text: &str) -> Vec<Complaint> {
@@ -122,13 +124,14 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "enabled = false\noptimize = [2, 0, 2]\ninvalidation = 'checked-hash'\njobs = 3\n\
-                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n";
+                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n[history]\ndays = 8\ntransactions = 9\n";
         let (settings, complaints) = parse(text);
         assert_eq!(complaints, []);
         assert!(!settings.enabled && !settings.defer);
         assert_eq!(settings.optimize, [Level::new(0).unwrap(), Level::new(2).unwrap()]);
         assert_eq!(settings.invalidation, Invalidation::CheckedHash);
         assert_eq!((settings.jobs, settings.timeout), (3, Some(Duration::from_secs(7))));
+        assert_eq!(settings.history, History { days: 8, transactions: 9 });
         assert!(settings.exclude[0].occurs_in(Path::new("/a/test/b.py")));
     }
 
@@ -141,6 +144,13 @@ mod tests {
     }
 
     #[test]
+    fn half_a_rule_leaves_the_other_half_as_it_is() {
+        let (settings, complaints) = parse("history = { days = 0 }\n");
+        assert_eq!((settings.history.days, complaints.len()), (0, 0));
+        assert_eq!(settings.history.transactions, History::default().transactions);
+    }
+
+    #[test]
     fn a_bad_line_is_named_and_the_others_count() {
         for (bad, says) in [
             ("color = 1", "unknown key 'color'"),
@@ -150,6 +160,9 @@ mod tests {
             ("jobs = -1", "bad value of 'jobs'"),
             ("timeout = '5 s'", "bad value of 'timeout'"),
             ("exclude = ['(']", "bad value of 'exclude'"),
+            ("history = 90", "bad value of 'history'"),
+            ("history = { weeks = 1 }", "unknown field `weeks`"),
+            ("history = { days = -1 }", "bad value of 'history'"),
             ("enabled = yes", ""),
             ("[section", ""),
         ] {

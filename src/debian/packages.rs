@@ -1,7 +1,7 @@
 //! What a package owns: dpkg's file lists and diversions, read natively (`dpkg -L` is slow and speaks the
 //! user's language).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,27 @@ pub fn sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
 pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
     let sources = sources(root, package)?.into_iter();
     Ok(sources.filter(|path| pythons::is_public(path)).collect())
+}
+
+/// The installed packages that own these sources, as far as there are such.
+///
+/// # Errors
+/// dpkg's database cannot be read.
+pub fn owners(root: &Root, sources: &HashSet<PathBuf>) -> Result<HashMap<PathBuf, String>> {
+    let admin = dpkg::admin_dir(root);
+    let mut owners = HashMap::new();
+    let mut entries: Vec<_> = std::fs::read_dir(admin.join("info")).into_iter().flatten().flatten().collect();
+    entries.sort_unstable_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let Some(package) = name.to_str().and_then(|name| name.strip_suffix(".list")) else { continue };
+        let list = read(&entry.path())?;
+        let diversions = diversions(&admin, package)?;
+        let owned = lines(&list).into_iter().map(|path| diversions.get(&path).cloned().unwrap_or(path));
+        let ours = owned.filter(|path| sources.contains(path));
+        owners.extend(ours.map(|path| (path, package.to_owned())));
+    }
+    Ok(owners)
 }
 
 fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {

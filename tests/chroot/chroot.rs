@@ -353,7 +353,7 @@ impl Outcome<'_> {
     }
 
     #[track_caller]
-    pub fn is_silent(self) -> Self {
+    pub fn says_nothing(self) -> Self {
         assert_eq!(self.output, "", "{}", self.context());
         self
     }

@@ -15,6 +15,7 @@ mod demands;
 mod elsewhere;
 mod failing;
 mod held;
+mod history;
 mod order;
 mod recorded;
 mod retired;

@@ -110,6 +110,8 @@ fn what_is_recorded_while_a_commit_compiles_is_pending_afterwards() {
     commit.goes_on().exits(0).says("compiled 1");
     assert!(gate.world.pyc("a.py").exists() && !gate.world.pyc("b.py").exists());
     assert_eq!(gate.pending(), "b.py");
+    let causes = "SELECT count(*) FROM causes WHERE command LIKE 'record %b.py' AND txn = 2";
+    assert_eq!(gate.world.query::<i64>(causes), 1, "nobody knows who asked");
     gate.complete();
     assert!(gate.world.pyc("b.py").exists());
 }

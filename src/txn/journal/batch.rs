@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::Journal;
 use super::error::Result;
+use super::history;
 use super::registry::{Directories, bytes, identity, mode, mode_word, name, path, unreadable};
 use super::transitions::now;
 use crate::python::pycache::{Level, Remnant, Target};
@@ -39,9 +40,11 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn record(&mut self, groups: &[Group]) -> Result<TxnId> {
+        let command = self.command.clone();
         self.write("journal: record", |write| {
             let txn = open_or_begin(write)?;
             insert(write, txn, groups)?;
+            history::note_request(write, txn, &command, groups)?;
             Ok(TxnId(txn))
         })
     }
@@ -52,6 +55,7 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn record_clean(&mut self, groups: &[Group], removal: Removal) -> Result<TxnId> {
+        let command = self.command.clone();
         self.write("journal: decide clean", |write| {
             let txn = write.query_row(
                 "INSERT INTO transactions (kind, state, began) VALUES ('clean', 'committing', ?1) RETURNING id",
@@ -59,6 +63,7 @@ impl Journal {
                 |row| row.get(0),
             )?;
             insert(write, txn, groups)?;
+            history::note_request(write, txn, &command, groups)?;
             write.execute(
                 "UPDATE intents SET outcome = 'removed',
                         retire = ?2 AND (directory, target) IN (SELECT directory, target FROM ledger)

@@ -13,7 +13,9 @@
 
 mod batch;
 mod error;
+mod history;
 mod ledger;
+mod owner;
 mod registry;
 mod report;
 mod retired;
@@ -22,14 +24,18 @@ mod transitions;
 
 pub use batch::{Removal, Which};
 pub use error::JournalError;
+pub use history::CauseReport;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
+pub use owner::PublishedReport;
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use retired::Retired;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::config::History;
 use crate::disk::{self, fault};
 use error::Result;
 
@@ -45,6 +51,12 @@ const PATIENCE_MS: u32 = 60_000;
 pub struct Journal {
     connection: Connection,
     path: PathBuf,
+    /// The words of the command that writes.
+    command: String,
+    /// What is kept of the history.
+    history: History,
+    /// Since when this run has been at work on the transaction it ends next.
+    since: Instant,
 }
 
 impl Journal {
@@ -87,7 +99,8 @@ impl Journal {
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_up(&mut connection, &path)?;
-        Ok(Self { connection, path })
+        let (command, history) = (String::new(), History::FOR_EVER);
+        Ok(Self { connection, path, command, history, since: Instant::now() })
     }
 
     /// The path of the file.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Journal;
 use super::error::Result;
+use super::history::{self, CauseReport};
 use super::registry::{name, path};
 use crate::txn::intent::TxnId;
 
@@ -29,6 +30,29 @@ pub struct Counts {
     pub vanished: u64,
     /// That failed: refused, lost, unreadable.
     pub failed: u64,
+}
+
+impl Counts {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let settled = self.compiled + self.reused + self.adopted + self.current + self.removed;
+        self.pending + settled + self.vanished + self.failed
+    }
+
+    /// That of an outcome's word.
+    fn of(&mut self, outcome: Option<&str>) -> &mut u64 {
+        match outcome {
+            None => &mut self.pending,
+            Some("compiled") => &mut self.compiled,
+            Some("reused") => &mut self.reused,
+            Some("adopted") => &mut self.adopted,
+            Some("current") => &mut self.current,
+            Some("removed") => &mut self.removed,
+            Some("vanished") => &mut self.vanished,
+            Some(_) => &mut self.failed,
+        }
+    }
 }
 
 impl std::ops::AddAssign for Counts {
@@ -59,11 +83,15 @@ pub struct TransactionReport {
     pub began: i64,
     /// Seconds since 1970 (UTC).
     pub ended: Option<i64>,
+    /// Milliseconds that runs which ended it or staged it were at work on it.
+    pub took: Option<i64>,
     /// Why it was rolled back.
     pub message: Option<String>,
+    /// What led to it.
+    pub causes: Vec<CauseReport>,
     /// Of its intents.
     pub counts: Counts,
-    /// The bytes of bytecode it compiled.
+    /// The bytes of bytecode it wrote.
     pub bytes: u64,
 }
 
@@ -145,7 +173,7 @@ impl Journal {
     /// # Errors
     /// The journal cannot be read.
     pub fn counts(&self, txn: TxnId) -> Result<Counts> {
-        self.read(|connection| counts(connection, txn.0))
+        self.read(|connection| Ok(tally(connection, txn.0)?.0))
     }
 
     /// The intents of a transaction, in full; those that failed only, if so asked.
@@ -156,7 +184,7 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT directories.path, source, target, owner, cache_tag, level,
-                        CASE WHEN reused THEN 'reused' ELSE outcome END, message, warnings
+                        CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END, message, warnings
                  FROM intents JOIN directories ON directories.id = directory
                  LEFT JOIN interpreters ON interpreters.id = interpreter
                  WHERE txn = ?1 AND (NOT ?2 OR outcome IN ('refused', 'lost', 'unreadable'))
@@ -216,9 +244,9 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT path, source, warnings
-                 FROM ledger JOIN intents USING (txn, directory, target)
-                 JOIN directories ON directories.id = ledger.directory
-                 WHERE warnings IS NOT NULL ORDER BY path, source",
+                 FROM warnings JOIN ledger USING (directory, target, source_hash)
+                 JOIN directories ON directories.id = directory
+                 ORDER BY path, source",
             )?;
             let rows = statement.query_map([], |row| {
                 Ok(WarningReport { path: path(row, 0)?.join(name(row, 1)?), warnings: row.get(2)? })
@@ -239,15 +267,11 @@ impl Journal {
     }
 }
 
-const TRANSACTIONS: &str = "SELECT id, kind, state, held, began, ended, message FROM transactions";
+const TRANSACTIONS: &str = "SELECT id, kind, state, held, began, ended, message, took FROM transactions";
 
 fn transaction(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<TransactionReport> {
     let id = row.get(0)?;
-    let bytes: i64 = connection
-        .prepare_cached(
-            "SELECT coalesce(sum(pyc_size), 0) FROM intents WHERE txn = ?1 AND outcome = 'compiled'",
-        )?
-        .query_row([id], |row| row.get(0))?;
+    let (counts, bytes) = tally(connection, id)?;
     Ok(TransactionReport {
         id,
         kind: row.get(1)?,
@@ -255,37 +279,35 @@ fn transaction(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Trans
         held: row.get(3)?,
         began: row.get(4)?,
         ended: row.get(5)?,
+        took: row.get(7)?,
         message: row.get(6)?,
-        counts: counts(connection, id)?,
-        bytes: bytes.cast_unsigned(),
+        causes: history::causes(connection, id)?,
+        counts,
+        bytes,
     })
 }
 
-fn counts(connection: &Connection, txn: i64) -> rusqlite::Result<Counts> {
-    let mut counts = Counts::default();
+/// How a transaction's intents came out, and the bytes they wrote: as it was added up when it was settled, before
+/// that as it is now.
+fn tally(connection: &Connection, txn: i64) -> rusqlite::Result<(Counts, u64)> {
     let mut statement = connection.prepare_cached(
-        "SELECT CASE WHEN reused THEN 'reused' ELSE outcome END AS word, count(*)
-         FROM intents WHERE txn = ?1 GROUP BY word",
+        "SELECT outcome, intents, bytes FROM tallies WHERE txn = ?1
+         UNION ALL
+         SELECT CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END AS word, count(*),
+                sum(CASE outcome WHEN 'compiled' THEN pyc_size ELSE 0 END)
+         FROM intents WHERE txn = ?1 AND NOT EXISTS (SELECT 1 FROM tallies WHERE txn = ?1) GROUP BY word",
     )?;
+    let (mut counts, mut bytes) = (Counts::default(), 0);
     let mut rows = statement.query([txn])?;
     while let Some(row) = rows.next()? {
         let outcome: Option<String> = row.get(0)?;
-        let count = row.get::<_, i64>(1)?.cast_unsigned();
-        *match outcome.as_deref() {
-            None => &mut counts.pending,
-            Some("compiled") => &mut counts.compiled,
-            Some("reused") => &mut counts.reused,
-            Some("adopted") => &mut counts.adopted,
-            Some("current") => &mut counts.current,
-            Some("removed") => &mut counts.removed,
-            Some("vanished") => &mut counts.vanished,
-            Some(_) => &mut counts.failed,
-        } += count;
+        *counts.of(outcome.as_deref()) += row.get::<_, i64>(1)?.cast_unsigned();
+        bytes += row.get::<_, i64>(2)?.cast_unsigned();
     }
-    Ok(counts)
+    Ok((counts, bytes))
 }
 
-fn lossy<S: serde::Serializer>(
+pub(super) fn lossy<S: serde::Serializer>(
     path: &std::path::Path,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {

@@ -98,7 +98,10 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn forget_retired(&mut self) -> Result<()> {
-        self.write("journal: forget retired", |write| write.execute("DELETE FROM retired", []).map(drop))
+        self.write("journal: forget retired", |write| {
+            write.execute("DELETE FROM retired", [])?;
+            super::history::forget_warnings(write)
+        })
     }
 }
 

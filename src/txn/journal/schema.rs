@@ -11,6 +11,7 @@ use crate::disk::fault;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_initial.sql"),
     include_str!("../../../migrations/0002_retired.sql"),
+    include_str!("../../../migrations/0003_history.sql"),
 ];
 
 /// The schema this program knows.

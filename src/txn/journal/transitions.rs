@@ -1,12 +1,13 @@
 //! Changes of a transaction's state: one durable write each, and what must be true on disk before it.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::Journal;
 use super::batch::open_or_begin;
 use super::error::Result;
+use super::history;
 use super::registry::unreadable;
 use crate::disk::Durable;
 use crate::txn::evidence::{Placed, Unchanged};
@@ -53,11 +54,13 @@ impl Journal {
         held: bool,
         _every_staged_file_is: &Durable,
     ) -> Result<Vec<IntentId>> {
+        let (command, took) = (self.command.clone(), held.then(|| milliseconds(self.since.elapsed())));
         self.write("journal: staged", |write| {
             let superseded = write_outcomes(write, txn, outcomes)?;
-            let query = "UPDATE transactions SET state = 'staged', held = ?2 WHERE id = ?1";
-            write.execute(query, params![txn.0, held])?;
+            let query = "UPDATE transactions SET state = 'staged', held = ?2, took = ?3 WHERE id = ?1";
+            write.execute(query, params![txn.0, held, took])?;
             return_intents(write, txn, "outcome IS NULL")?;
+            history::note_work(write, txn, &command)?;
             Ok(superseded)
         })
     }
@@ -72,8 +75,10 @@ impl Journal {
         changed: &[(IntentId, Outcome)],
         _every_source_is: &Unchanged,
     ) -> Result<()> {
+        let command = self.command.clone();
         self.write("journal: committing", |write| {
             write_outcomes(write, txn, changed)?;
+            history::note_work(write, txn, &command)?;
             write.execute("UPDATE transactions SET state = 'committing', held = 0 WHERE id = ?1", [txn.0])?;
             Ok(())
         })
@@ -84,10 +89,12 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn mark_committed(&mut self, txn: TxnId, placed: &Placed, _every_rename_is: &Durable) -> Result<()> {
+        let (rule, took) = (self.history, self.take_time());
         self.write("journal: committed", |write| {
             write_outcomes(write, txn, placed.exceptions())?;
             super::ledger::settle(write, txn)?;
-            end(write, txn, State::Committed, None)
+            end(write, txn, State::Committed, None, took)?;
+            history::settle(write, txn, rule)
         })
     }
 
@@ -96,8 +103,9 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn abandon(&mut self, txn: TxnId, reason: &str) -> Result<()> {
+        let took = self.take_time();
         self.write("journal: rolled back", |write| {
-            end(write, txn, State::RolledBack, Some(reason))?;
+            end(write, txn, State::RolledBack, Some(reason), took)?;
             return_intents(write, txn, "1")
         })
     }
@@ -107,11 +115,17 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn forget(&mut self, txn: TxnId, reason: &str) -> Result<usize> {
+        let took = self.take_time();
         self.write("journal: forget", |write| {
             let count = write.execute("DELETE FROM intents WHERE txn = ?1", [txn.0])?;
-            end(write, txn, State::RolledBack, Some(reason))?;
+            end(write, txn, State::RolledBack, Some(reason), took)?;
             Ok(count)
         })
+    }
+
+    /// The milliseconds that this run has been at work on the transaction it ends; from here on on the next one.
+    fn take_time(&mut self) -> i64 {
+        milliseconds(std::mem::replace(&mut self.since, Instant::now()).elapsed())
     }
 }
 
@@ -124,18 +138,27 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
     let open = open_or_begin(write)?;
     write.execute(
         &format!(
-            "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL
+            "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL,
+                    reused = 0
              WHERE txn = ?1 AND {which}"
         ),
         [txn.0, open],
     )?;
     write.execute(&format!("DELETE FROM intents WHERE txn = ?1 AND {which}"), [txn.0])?;
+    history::inherit(write, txn, open)?;
     Ok(())
 }
 
-fn end(write: &Connection, txn: TxnId, state: State, message: Option<&str>) -> rusqlite::Result<()> {
-    let query = "UPDATE transactions SET state = ?2, ended = ?3, message = ?4 WHERE id = ?1";
-    write.execute(query, params![txn.0, state.word(), now(), message])?;
+fn end(
+    write: &Connection,
+    txn: TxnId,
+    state: State,
+    message: Option<&str>,
+    took: i64,
+) -> rusqlite::Result<()> {
+    let query = "UPDATE transactions SET state = ?2, ended = ?3, message = ?4, took = coalesce(took, 0) + ?5
+                 WHERE id = ?1";
+    write.execute(query, params![txn.0, state.word(), now(), message, took])?;
     Ok(())
 }
 
@@ -233,6 +256,10 @@ fn number(place: usize) -> rusqlite::Result<i64> {
 
 fn state(word: &str) -> rusqlite::Result<State> {
     word.parse().map_err(|error: crate::txn::state::UnknownState| unreadable(0, &error.to_string()))
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Seconds since 1970 (UTC).
