@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use crate::rounds::{Rounds, Said};
+use crate::demands::Said;
+use crate::rounds::Rounds;
 
 #[test]
 fn a_commit_stopped_at_any_step_has_ended_and_trimmed_or_neither() {
