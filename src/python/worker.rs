@@ -151,7 +151,8 @@ impl<'i> Worker<'i> {
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (status, length, warnings) = (word(0), word(4), word(8));
         if status > 1 || length > LONGEST || warnings > LONGEST {
-            return Err(Broken::Garbage("a frame that is none".into()));
+            let what = format!("a frame that is none ({status:#x}, {length:#x}, {warnings:#x})");
+            return Err(Broken::Garbage(what));
         }
         let payload = self.process.receive(length as usize, deadline)?;
         let warnings = self.process.receive(warnings as usize, deadline)?;
