@@ -45,9 +45,6 @@
 //! objects that are equal but not the same keep their order in a set. For `PyPy` only flags, indices and the order in
 //! sets are changed.
 //!
-//! What is in the code itself stays: 3.13.0 has `__static_attributes__` in the order of a set, so it depends on the
-//! hash seed, which a worker always has at 0.
-//!
 //! # How
 //!
 //! The layers: `reader` turns bytes into items, one at a time; `object` is what is remembered of them; `format`
