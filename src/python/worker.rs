@@ -41,7 +41,7 @@ pub struct Request {
 /// What became of a request.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Marshalled code, structurally whole, with the right file name inside.
+    /// Marshalled code, structurally whole, with the right file name inside, in its canonical form.
     Code {
         /// The code, without a header.
         code: Buffer,
@@ -154,23 +154,26 @@ impl<'i> Worker<'i> {
             let what = format!("a frame that is none ({status:#x}, {length:#x}, {warnings:#x})");
             return Err(Broken::Garbage(what));
         }
-        let payload = self.process.receive(length as usize, deadline)?;
+        let mut payload = self.process.receive(length as usize, deadline)?;
         let warnings = self.process.receive(warnings as usize, deadline)?;
         if status == 1 {
             return read_refusal(&payload);
         }
-        self.check(&payload, filename)?;
+        self.accept(&mut payload, filename)?;
         Ok(Outcome::Code { code: payload, warnings: String::from_utf8_lossy(&warnings).into_owned() })
     }
 
-    fn check(&self, code: &[u8], filename: &[u8]) -> Result<(), Broken> {
-        let whole =
-            marshal::check(code, self.format).map_err(|malformed| Broken::Garbage(malformed.to_string()))?;
-        if *whole.filename() == *filename {
-            Ok(())
-        } else {
-            Err(Broken::Garbage("code of another file".into()))
+    /// What a worker that compiled the last source, or thousands before it, returns for a source is not the same
+    /// bytes; from here on it is.
+    fn accept(&self, code: &mut Buffer, filename: &[u8]) -> Result<(), Broken> {
+        let whole = marshal::canonicalize(code, self.format)
+            .map_err(|malformed| Broken::Garbage(malformed.to_string()))?;
+        if *whole.filename() != *filename {
+            return Err(Broken::Garbage("code of another file".into()));
         }
+        let length = whole.bytes().len();
+        code.resize(length);
+        Ok(())
     }
 }
 

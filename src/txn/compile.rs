@@ -146,13 +146,9 @@ impl Surroundings<'_> {
         let ready = Ready { intent: index, source, header, source_hash };
         if !compile.force {
             let pyc = self.pyc(intent, compile);
-            let earlier = self.earlier.code(intent.id, &pyc, &interpreter.dialect, &source_hash);
-            if let Some((code, code_hash)) = earlier {
-                return Ok(Err(self.write(
-                    &ready,
-                    &code,
-                    Made { code_hash, warnings: String::new(), reused: true },
-                )?));
+            let earlier = self.earlier.code(intent.id, &pyc, interpreter, &source_hash);
+            if let Some(code) = earlier {
+                return Ok(Err(self.write(&ready, &code, String::new(), true)?));
             }
         }
         let request = Request { filename, level: compile.level, source: bytes };
@@ -192,10 +188,7 @@ impl Surroundings<'_> {
     fn finish(&self, ready: &Ready, outcome: worker::Outcome) -> Result<Outcome> {
         let source = ready.source.identity;
         match outcome {
-            worker::Outcome::Code { code, warnings } => {
-                let code_hash = *blake3::hash(&code).as_bytes();
-                self.write(ready, &code, Made { code_hash, warnings, reused: false })
-            }
+            worker::Outcome::Code { code, warnings } => self.write(ready, &code, warnings, false),
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
                 Ok(Outcome::Failed(Failure { fault: Fault::Refused, message, source }))
@@ -207,25 +200,18 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Writes a staged file.
-    fn write(&self, ready: &Ready, code: &[u8], made: Made) -> Result<Outcome> {
+    /// Writes a staged file. The code is canonical.
+    fn write(&self, ready: &Ready, code: &[u8], warnings: String, reused: bool) -> Result<Outcome> {
+        let code_hash = *blake3::hash(code).as_bytes();
         let intent = self.intent(ready.intent);
         let number = self.places[intent.directory];
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         let mode = pyc_mode(ready.source.mode);
         let pyc = place.create_file(intent.id.0.to_string(), mode, &[ready.header.as_bytes(), code])?;
         self.staged.add(pyc.size);
-        let Made { code_hash, warnings, reused } = made;
         let (source, source_hash) = (ready.source.identity, ready.source_hash);
         Ok(Outcome::Compiled(Facts { source, source_hash, code_hash, pyc, warnings, reused }, number))
     }
-}
-
-/// Code, and how it came about.
-struct Made {
-    code_hash: Hash,
-    warnings: String,
-    reused: bool,
 }
 
 /// What is known of a directory that can take bytecode.

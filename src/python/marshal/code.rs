@@ -5,6 +5,10 @@ use super::error::Reason;
 use super::format::{Field, Format, Opcodes};
 use super::object::{Kind, Object, STRINGS, Shape};
 
+/// Functions have both, modules and the bodies of classes neither.
+const OPTIMIZED: i32 = 0x01;
+const NEWLOCALS: i32 = 0x02;
+
 /// `*args` and `**kwargs` take a local each; these flags say that they are there.
 const VARARGS: i32 = 0x04;
 const VARKEYWORDS: i32 = 0x08;
@@ -19,6 +23,7 @@ pub(super) struct Parts {
     /// The fields that have not been read yet.
     pub rest: &'static [Field],
     pub filename: Option<Object>,
+    qualname: Option<Object>,
     code: Option<Object>,
     argcount: i32,
     posonlyargcount: i32,
@@ -39,6 +44,7 @@ impl Parts {
             rest: format.fields,
             opcodes: format.opcodes,
             filename: None,
+            qualname: None,
             code: None,
             argcount: 0,
             posonlyargcount: 0,
@@ -73,6 +79,7 @@ impl Parts {
             Field::VarNames | Field::LocalsPlusNames => self.names = object.size,
             Field::LocalsPlusKinds => self.kinds = Some(object),
             Field::FileName => self.filename = Some(object),
+            Field::QualName => self.qualname = Some(object),
             _ => {}
         }
         Ok(())
@@ -89,6 +96,14 @@ impl Parts {
             return Err(Reason::TooManyArguments);
         }
         Ok(())
+    }
+
+    /// `co_qualname`, if this is the body of a class (or a module), and the name such that it would not be interned as
+    /// a constant: 3.6 to 3.15 intern those of ASCII letters, digits and underscores.
+    pub(super) fn class_name<'a>(&self, content: impl Fn(Object) -> &'a [u8]) -> Option<Object> {
+        let is_body = self.flags & (OPTIMIZED | NEWLOCALS) == 0;
+        let is_name = |name| content(name).iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        self.qualname.filter(|&name| is_body && !is_name(name))
     }
 
     /// Two bytes each, opcode first. The bytes of an inline cache come as zeros from a compiler.

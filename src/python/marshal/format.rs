@@ -15,6 +15,27 @@ pub struct Format {
     pub(super) frozendicts: bool,
     /// Since 3.11, which prepares the instructions when it loads them.
     pub(super) opcodes: Option<Opcodes>,
+    pub(super) sharing: Sharing,
+}
+
+impl Format {
+    /// How many objects stand before this one in a code object; `None` if it has no such part.
+    pub(super) fn place(self, field: Field) -> Option<usize> {
+        self.fields.iter().filter(|field| !field.is_number()).position(|&other| other == field)
+    }
+}
+
+/// What one process of an interpreter has as one object, and another as two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Nothing that is known.
+    Sure,
+    /// Strings of one Latin-1 character at most exist once; whether they are interned is a matter of chance, as is
+    /// whether equal frozensets are one.
+    Singles,
+    /// As before; and `co_qualname` is interned (3.13), so it is a matter of chance whether it is still what the
+    /// body of the class has among its constants.
+    QualNames,
 }
 
 impl Format {
@@ -35,7 +56,8 @@ impl Format {
             15 => Some(Opcodes { running: 233, last: &[0, 33, 74, 75, 103, 104] }),
             _ => None,
         };
-        Some(Self { fields, slices: minor >= 14, frozendicts: minor >= 15, opcodes })
+        let sharing = if minor >= 13 { Sharing::QualNames } else { Sharing::Singles };
+        Some(Self { fields, slices: minor >= 14, frozendicts: minor >= 15, opcodes, sharing })
     }
 
     /// The format of `PyPy` for Python MAJOR.MINOR, where it was seen at work; `None` as in [`Format::of`].
@@ -46,7 +68,7 @@ impl Format {
             (3, 11) => FIELDS_PYPY_3_11,
             _ => return None,
         };
-        Some(Self { fields, slices: false, frozendicts: false, opcodes: None })
+        Some(Self { fields, slices: false, frozendicts: false, opcodes: None, sharing: Sharing::Sure })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Marshalled code: is it whole?
+//! Marshalled code: is it whole, and the same bytes for the same source?
 //!
 //! The bytes that a worker returned, or that stand behind the header of a `.pyc`, are data from somewhere
 //! else. [`check`] walks them once and answers whether the interpreter they are meant for would load them
@@ -26,14 +26,38 @@
 //! One thing the loader does is not done here: it compares the members of a set whose hashes are the same, and
 //! gives up (`RecursionError`, to 3.11) if they are equal tuples, a thousand deep. No compiler writes that.
 //!
+//! # The canonical form
+//!
+//! What a compiler returns for one source, marshalled, is not always the same bytes. [`canonicalize`] makes it so. All
+//! that differs between runs, as far as that is known, and what the form has instead:
+//!
+//! | what differs | by what | canonical |
+//! |---|---|---|
+//! | reference flags, and so all indices | who else holds the object | a flag where something refers to it, nowhere else |
+//! | the order in a set | hash seed, addresses (`None` before 3.12), which items were flagged | by a digest of the items |
+//! | whether a string of one Latin-1 character, or none, is interned | what was compiled before | it is |
+//! | whether equal frozensets are one object | whether their strings were interned already | one |
+//! | whether a class body's constant that equals its `co_qualname` is that (3.13) | as above | it is, and interned |
+//!
+//! Apart from these two, what was one object is one, and what was two is two. Nothing else changes, so it loads to
+//! an equal code object; it is never longer; the canonical form of the canonical form is itself. Two exceptions, which
+//! no compiler writes: sets stay as they are if what they share would be nested too deeply in the new order, and
+//! objects that are equal but not the same keep their order in a set. For `PyPy` only flags, indices and the order in
+//! sets are changed.
+//!
+//! # How
+//!
 //! The layers: `reader` turns bytes into items, one at a time; `object` is what is remembered of them; `format`
 //! is the table of what a code object consists of; `code` is what must be true of one; `walk` keeps the stack
-//! and the references.
+//! and the references, and takes a witness along; `canonical` sets flags and numbers, in place; `order` writes anew
+//! what has to stand elsewhere.
 
+mod canonical;
 mod code;
 mod error;
 mod format;
 mod object;
+mod order;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -44,6 +68,10 @@ use std::borrow::Cow;
 pub use error::{Malformed, Reason};
 pub use format::Format;
 
+use canonical::Marks;
+use object::Object;
+use walk::Walk;
+
 /// A whole code object: the evidence that [`check`] was satisfied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code<'a> {
@@ -52,6 +80,10 @@ pub struct Code<'a> {
 }
 
 impl<'a> Code<'a> {
+    fn of(bytes: &'a [u8], filename: Object) -> Self {
+        Self { bytes, filename: &bytes[filename.at as usize..][..filename.size as usize] }
+    }
+
     /// Everything that was checked: the marshalled object, without a header, without anything behind it.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -77,8 +109,32 @@ impl<'a> Code<'a> {
 ///
 /// The first thing that is wrong, and where. The bytes after that have not been looked at.
 pub fn check(bytes: &[u8], format: Format) -> Result<Code<'_>, Malformed> {
-    let filename = walk::Walk::new(bytes, format)?.run()?;
-    Ok(Code { bytes, filename })
+    let (filename, ()) = Walk::new(bytes, format, ())?.run()?;
+    Ok(Code::of(bytes, filename))
+}
+
+/// Bring one whole code object into its canonical form, in place. The answer has the first of the bytes, or all:
+/// what is behind these is of no use any more.
+///
+/// # Errors
+///
+/// Those of [`check`], for the same bytes; then they are unchanged.
+pub fn canonicalize(bytes: &mut [u8], format: Format) -> Result<Code<'_>, Malformed> {
+    let (mut filename, mut marks) = Marks::of(bytes, format)?;
+    let mut length = bytes.len();
+    if marks.needs_order
+        && let Some(ordered) = order::in_order(bytes, format)
+        && let Some(place) = bytes.get_mut(..ordered.len())
+        // What is written out elsewhere now may be too deep there. Then it stays as it was.
+        && let Ok(found) = Marks::of(&ordered, format)
+    {
+        place.copy_from_slice(&ordered);
+        length = ordered.len();
+        (filename, marks) = found;
+    }
+    let code = &mut bytes[..length];
+    marks.apply(code, format);
+    Ok(Code::of(code, filename))
 }
 
 /// Undo `surrogateescape`: U+DC80 to U+DCFF, marshalled as three bytes, stand for one byte of the path.

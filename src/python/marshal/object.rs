@@ -44,6 +44,11 @@ impl Shape {
         matches!(self, Self::Dict | Self::Frozendict | Self::Code)
     }
 
+    /// The order of its items means nothing.
+    pub(super) fn is_unordered(self) -> bool {
+        matches!(self, Self::Set | Self::Frozenset)
+    }
+
     /// It looks things up by their hash.
     pub(super) fn has_keys(self) -> bool {
         matches!(self, Self::Set | Self::Frozenset | Self::Dict | Self::Frozendict)

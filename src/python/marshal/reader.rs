@@ -9,7 +9,10 @@ use super::format::Format;
 use super::object::{HASHABLE, Kind, Object, STRING, Shape, offset};
 
 /// The bit of a type byte that says: this object gets the next reference index.
-const FLAG: u8 = 0x80;
+pub(super) const FLAG: u8 = 0x80;
+
+/// The type byte of a reference; the index follows, four bytes.
+pub(super) const REFERENCE: u8 = b'r';
 
 /// One step of the reader.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +82,7 @@ impl<'a> Reader<'a> {
                 let size = self.byte()?;
                 self.ascii(u32::from(size))?
             }
-            b'r' if !flagged => return Ok(Item::Reference(self.number()?.cast_unsigned())),
+            REFERENCE if !flagged => return Ok(Item::Reference(self.number()?.cast_unsigned())),
             b')' => {
                 let count = self.byte()?;
                 return self.open(Shape::Tuple, u32::from(count), flagged);
@@ -110,7 +113,7 @@ impl<'a> Reader<'a> {
                 self.float_text()?;
                 self.float_text()?
             }
-            b'N' | b'T' | b'F' | b'.' | b'S' | b'r' | b'0' => return Err(self.fail(Reason::StrayFlag)),
+            b'N' | b'T' | b'F' | b'.' | b'S' | REFERENCE | b'0' => return Err(self.fail(Reason::StrayFlag)),
             other => return self.seldom_container(other, flagged),
         };
         Ok(Item::Whole { object, flagged })

@@ -1,6 +1,7 @@
 //! What is whole and what is not. The samples are real; what `objects` and `code` try is made from
 //! [`Module`], byte by byte.
 
+mod canonical;
 mod code;
 mod objects;
 mod samples;

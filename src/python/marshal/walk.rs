@@ -5,14 +5,40 @@
 
 use super::code::Parts;
 use super::error::{Malformed, Reason};
-use super::format::Format;
+use super::format::{Format, Sharing};
 use super::object::{HASHABLE, Kind, Object, STRING, STRINGS, Shape, offset};
 use super::reader::{Item, Reader};
 
 /// `MAX_MARSHAL_STACK_DEPTH`: the outermost object is at depth 1, and nothing is deeper than this.
 const MAX_DEPTH: usize = 2000;
 
-pub(super) struct Walk<'a> {
+/// Who goes along and takes notes. Positions are of whole objects; a container's items come between its opening
+/// and its closing.
+pub(super) trait Witness {
+    /// An object without parts. It stands from `at` to `end`.
+    fn whole(&mut self, at: usize, end: usize, object: Object, flagged: bool);
+    /// A container or a code object begins at `at`; its first item, or part, at `end`.
+    fn open(&mut self, at: usize, end: usize, shape: Shape, flagged: bool);
+    /// The innermost open one ends at `end`.
+    fn close(&mut self, end: usize);
+    /// The innermost open one is the body of a class, about to end, with this `co_qualname`. Only where that matters
+    /// ([`Sharing::QualNames`]).
+    fn class(&mut self, qualname: Object);
+    /// A reference at `at`, to what has this index.
+    fn reference(&mut self, at: usize, index: u32);
+}
+
+/// Nobody.
+impl Witness for () {
+    fn whole(&mut self, _: usize, _: usize, _: Object, _: bool) {}
+    fn open(&mut self, _: usize, _: usize, _: Shape, _: bool) {}
+    fn close(&mut self, _: usize) {}
+    fn class(&mut self, _: Object) {}
+    fn reference(&mut self, _: usize, _: u32) {}
+}
+
+pub(super) struct Walk<'a, W> {
+    witness: W,
     reader: Reader<'a>,
     format: Format,
     /// What each reference index stands for.
@@ -40,9 +66,10 @@ struct Frame {
     slot: Option<u32>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(bytes: &'a [u8], format: Format) -> Result<Self, Malformed> {
+impl<'a, W: Witness> Walk<'a, W> {
+    pub(super) fn new(bytes: &'a [u8], format: Format, witness: W) -> Result<Self, Malformed> {
         Ok(Self {
+            witness,
             reader: Reader::new(bytes, format)?,
             format,
             references: Vec::with_capacity(bytes.len() / 64),
@@ -52,14 +79,14 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Read everything; the answer is the raw `co_filename` of the outermost code object.
-    pub(super) fn run(mut self) -> Result<&'a [u8], Malformed> {
+    /// Read everything; the answer is the `co_filename` of the outermost code object, and what was witnessed.
+    pub(super) fn run(mut self) -> Result<(Object, W), Malformed> {
         let outermost = self.outermost()?;
         let (Kind::Container(Shape::Code), Some(filename)) = (outermost.kind, self.filename) else {
             return Err(Malformed { offset: 0, reason: Reason::NotCode });
         };
         match self.reader.left() {
-            0 => Ok(self.reader.content(filename)),
+            0 => Ok((filename, self.witness)),
             left => {
                 let offset = self.reader.position();
                 Err(Malformed { offset, reason: Reason::Trailing(left) })
@@ -85,12 +112,17 @@ impl<'a> Walk<'a> {
     fn next(&mut self) -> Result<Option<Object>, Malformed> {
         match self.reader.item()? {
             Item::Whole { object, flagged } => {
+                self.witness.whole(self.reader.start(), self.reader.position(), object, flagged);
                 if flagged {
                     self.references.push(object);
                 }
                 Ok(Some(object))
             }
-            Item::Reference(index) => self.resolve(index).map(Some),
+            Item::Reference(index) => {
+                let object = self.resolve(index)?;
+                self.witness.reference(self.reader.start(), index);
+                Ok(Some(object))
+            }
             Item::Open { shape, count, flagged } => self.open(shape, count, flagged),
             Item::Null => self.end_dict().map(Some),
         }
@@ -105,9 +137,10 @@ impl<'a> Walk<'a> {
 }
 
 /// Objects with parts.
-impl Walk<'_> {
+impl<W: Witness> Walk<'_, W> {
     /// A container or a code object begins. It is complete at once if it has no parts.
     fn open(&mut self, shape: Shape, count: u32, flagged: bool) -> Result<Option<Object>, Malformed> {
+        self.witness.open(self.reader.start(), self.reader.position(), shape, flagged);
         let slot = flagged.then(|| self.reserve());
         let frame = Frame { shape, common: u8::MAX, key: shape.has_keys(), count, left: count, slot };
         if count == 0 && !shape.ends_itself() {
@@ -181,6 +214,7 @@ impl Walk<'_> {
             Shape::List | Shape::Set | Shape::Dict => 0,
         };
         let object = Object { kind: Kind::Container(frame.shape), traits, at: 0, size: frame.count };
+        self.witness.close(self.reader.position());
         if let Some(place) = frame.slot.and_then(|slot| self.references.get_mut(slot as usize)) {
             *place = object;
         }
@@ -189,7 +223,7 @@ impl Walk<'_> {
 }
 
 /// Code objects.
-impl Walk<'_> {
+impl<W: Witness> Walk<'_, W> {
     /// The next part of the code object that is being read. True: it was the last.
     fn field(&mut self, object: Object) -> Result<bool, Malformed> {
         if let Some(parts) = self.codes.last_mut()
@@ -222,6 +256,11 @@ impl Walk<'_> {
             let check = parts.finish(|object| self.reader.content(object));
             check.map_err(|reason| Malformed { offset: parts.at, reason })?;
             self.filename = parts.filename;
+            if self.format.sharing == Sharing::QualNames
+                && let Some(name) = parts.class_name(|object| self.reader.content(object))
+            {
+                self.witness.class(name);
+            }
         }
         Ok(())
     }
