@@ -106,6 +106,25 @@ impl Dir {
         rustix::fs::fstat(&self.fd).map_err(|errno| Error::new("examine", &self.path, errno))
     }
 
+    /// Lets everybody read and search this directory who may do so with `other`, if it is ours to decide.
+    ///
+    /// # Errors
+    /// What `fstat(2)` or `fchmod(2)` say.
+    pub fn open_to_all_of(&self, other: &Self) -> Result<()> {
+        const LOOK: u32 = 0o555;
+        let (own, theirs) = (self.stat()?, other.stat()?);
+        let us = rustix::process::geteuid();
+        let is_ours = us.is_root() || own.st_uid == us.as_raw();
+        if !is_ours || theirs.st_mode & LOOK & !own.st_mode == 0 {
+            return Ok(());
+        }
+        let mode = Mode::from_raw_mode((own.st_mode | theirs.st_mode & LOOK) & 0o7777);
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        fault::step("change permissions", &self.path)
+            .and_then(|()| Ok(rustix::fs::fchmod(&self.fd, mode)?))
+            .map_err(|cause| Error::new("change permissions of", &self.path, cause))
+    }
+
     /// Creates the file `name`, which must not exist, with `mode` and the bytes of `parts`, and says what it is
     /// on disk. Nothing is synced: one [`sync`] for the whole staging directory does that.
     ///

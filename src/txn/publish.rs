@@ -200,8 +200,8 @@ impl Publication<'_> {
     }
 }
 
-/// Opens the `__pycache__` of a directory; it is made with the directory's permissions if something is to be
-/// placed there.
+/// Opens the `__pycache__` of a directory; if something is to be placed there, it is made with the directory's
+/// permissions, and one that is there is opened to those who may look into the directory.
 fn open_cache(dir: &Dir, places_any: bool) -> Result<Option<Dir>, disk::Error> {
     match dir.open_child(DIRECTORY) {
         Err(error) if error.is_missing() && places_any => {
@@ -209,6 +209,12 @@ fn open_cache(dir: &Dir, places_any: bool) -> Result<Option<Dir>, disk::Error> {
             dir.create_child(DIRECTORY, mode).map(Some)
         }
         Err(error) if error.is_missing() => Ok(None),
-        cache => cache.map(Some),
+        cache => {
+            let cache = cache?;
+            if places_any {
+                cache.open_to_all_of(dir)?;
+            }
+            Ok(Some(cache))
+        }
     }
 }

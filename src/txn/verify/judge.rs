@@ -1,0 +1,277 @@
+//! The judgement of one pyc: what is read of it, and what follows.
+//!
+//! Owns the order of the questions. Changes nothing, and knows nothing of other pycs.
+
+use std::cell::OnceCell;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::case::{Case, Folder, Readers, Seen};
+use super::class::{Class, Finding, Verdict};
+use crate::buffer::Buffer;
+use crate::disk::{Escaped, Identity, cause};
+use crate::python::header::Invalidation;
+use crate::python::interpreter::Interpreter;
+use crate::python::marshal;
+use crate::python::pycache::DIRECTORY;
+use crate::root::Root;
+use crate::txn::adopt::{self, pyc_mode};
+use crate::txn::intent::Hash;
+use crate::txn::journal::LedgerEntry;
+use crate::txn::source::{self, Source};
+
+/// Who may read a file.
+const READ: u32 = 0o444;
+
+/// Who may look into a directory.
+const ENTER: u32 = 0o555;
+
+/// Judges pycs.
+pub(super) struct Judge<'a> {
+    pub(super) root: &'a Root,
+    pub(super) readers: &'a Readers,
+    /// Whether nothing is read: then a pyc is what its metadata say.
+    pub(super) quick: bool,
+}
+
+/// A pyc as it was read.
+struct Pyc {
+    bytes: Buffer,
+    identity: Identity,
+    /// Permission bits.
+    mode: u32,
+}
+
+/// A source, and a pyc of one of its states.
+struct Pair<'a> {
+    path: PathBuf,
+    /// As the listing has it.
+    seen: Identity,
+    case: &'a Case,
+    interpreter: &'a Interpreter,
+    pyc: Pyc,
+    published: OnceCell<bool>,
+}
+
+impl Judge<'_> {
+    /// Judges all cases of a directory; of a valid one there is nothing to say.
+    pub(super) fn folder(&self, folder: &Folder, mut each: impl FnMut(Class, Option<Finding>)) {
+        let on_disk = self.root.on_disk(&folder.directory);
+        let is_closed = !self.quick && is_closed(&on_disk);
+        for case in &folder.cases {
+            let mut verdict = self.case(&folder.directory, &on_disk, case);
+            if is_closed && !verdict.wrong && !matches!(case.pyc, Seen::Nothing) {
+                verdict = Verdict::new(Class::Unreadable, "others may not look into its directory");
+            }
+            let Verdict { class, reason, wrong } = verdict;
+            let is_loadable = !matches!(class, Class::Invalid | Class::Broken | Class::Leftover)
+                && !(class == Class::Orphan && wrong);
+            let finding = (class != Class::Valid).then(|| Finding {
+                class,
+                reason,
+                wrong,
+                directory: folder.directory.clone(),
+                remnant: case.remnant.clone(),
+                remedy: if wrong { case.remedy(is_loadable) } else { None },
+            });
+            each(class, finding);
+        }
+    }
+
+    fn case(&self, directory: &Path, on_disk: &Path, case: &Case) -> Verdict {
+        let seen = match case.pyc {
+            Seen::Nothing if case.entry.is_some() => {
+                return Verdict::new(Class::Missing, "it was published and is gone");
+            }
+            Seen::Nothing => return Verdict::new(Class::Missing, "its source has not been compiled"),
+            _ if case.remnant.is_leftover() => {
+                return Verdict::new(Class::Leftover, "its writer was interrupted");
+            }
+            Seen::Other => return Verdict::new(Class::Invalid, "it is not a regular file"),
+            Seen::File(seen) => seen,
+        };
+        let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
+        let path = || on_disk.join(DIRECTORY).join(case.remnant.name());
+        match (case.source, reader) {
+            (None, reader) => self.orphan(case, &path, reader),
+            (Some(_), None) if case.entry.is_some() => {
+                Verdict::harmless(Class::Valid, "its interpreter is gone")
+            }
+            (Some(_), None) => Verdict::new(Class::Foreign, "no interpreter that is known here reads it"),
+            (Some(source), Some(_)) if self.quick => by_metadata(case, &seen, &source),
+            (Some(seen), Some(interpreter)) => match read(&path()) {
+                Ok(pyc) => {
+                    let path = directory.join(case.remnant.source());
+                    self.whole(&Pair { path, seen, case, interpreter, pyc, published: OnceCell::new() })
+                }
+                Err(verdict) => verdict,
+            },
+        }
+    }
+
+    /// A pyc without a source: Python takes no notice of it. If it is somebody else's, and whole, it may be all that is
+    /// left of what was compiled, and stays.
+    fn orphan(&self, case: &Case, path: &dyn Fn() -> PathBuf, reader: Option<&Interpreter>) -> Verdict {
+        if case.entry.is_some() {
+            return Verdict::new(Class::Orphan, "its source is gone");
+        }
+        let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
+            interpreter.dialect.mode(&pyc.bytes).is_ok() && code_of(interpreter, pyc).is_ok()
+        };
+        match reader.filter(|_| !self.quick).map(|interpreter| (interpreter, read(&path()))) {
+            Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
+                Verdict::new(Class::Orphan, "it has no source, and it is damaged")
+            }
+            _ => Verdict::harmless(Class::Orphan, "it has no source; it is not ours, and Python ignores it"),
+        }
+    }
+
+    /// A pyc that was read, and has a source.
+    fn whole(&self, pair: &Pair<'_>) -> Verdict {
+        self.header(pair).or_else(|| self.code(pair)).or_else(|| self.permissions(pair)).unwrap_or_else(|| {
+            match pair.case.entry.as_ref().filter(|entry| pair.is_published(entry)) {
+                Some(_) => Verdict::new(Class::Valid, ""),
+                None => Verdict::new(Class::Foreign, "it is valid, but not ours"),
+            }
+        })
+    }
+
+    /// What Python finds wrong with the header.
+    fn header(&self, pair: &Pair<'_>) -> Option<Verdict> {
+        let dialect = &pair.interpreter.dialect;
+        let mode = match dialect.mode(&pair.pyc.bytes) {
+            Ok(mode) => mode,
+            Err(invalid) => return Some(Verdict::new(Class::Invalid, invalid.to_string())),
+        };
+        let has = |header: &[u8]| pair.pyc.bytes.starts_with(header);
+        if mode == Invalidation::Timestamp {
+            let fits = has(dialect.header(mode, &pair.seen, &[]).as_bytes());
+            return (!fits).then(|| Verdict::new(Class::Stale, "its source has another time or size"));
+        }
+        let source = self.source(pair)?;
+        let fits = has(dialect.header(mode, &source.identity, &source.bytes).as_bytes());
+        (!fits).then(|| Verdict::new(Class::Stale, "its source has another hash"))
+    }
+
+    /// What is wrong with the code: in itself, by the ledger, by the name inside.
+    fn code(&self, pair: &Pair<'_>) -> Option<Verdict> {
+        let filename = match code_of(pair.interpreter, &pair.pyc) {
+            Ok(filename) => filename,
+            Err(verdict) => return Some(verdict),
+        };
+        if let Some(entry) = &pair.case.entry
+            && let Some(verdict) = self.by_ledger(pair, entry)
+        {
+            return Some(verdict);
+        }
+        let expected = pair.path.as_os_str();
+        (filename.as_deref().is_some_and(|filename| filename != expected.as_encoded_bytes())).then(|| {
+            let inside = String::from_utf8_lossy(filename.as_deref().unwrap_or_default()).into_owned();
+            Verdict::new(Class::Misnamed, format!("the file name inside is {}", Escaped(Path::new(&inside))))
+        })
+    }
+
+    /// What the ledger has against a pyc whose header is right. Bytes that are not those that were published are
+    /// somebody's damage, unless the source has changed since: then Python itself may have compiled it again.
+    fn by_ledger(&self, pair: &Pair<'_>, entry: &LedgerEntry) -> Option<Verdict> {
+        let source_hash = self.source_hash(pair, entry);
+        if pair.is_published(entry) {
+            let is_other = source_hash != entry.source_hash;
+            return is_other.then(|| Verdict::new(Class::Stale, "its source has other content"));
+        }
+        let dialect = &pair.interpreter.dialect;
+        let header = |identity: &Identity| dialect.header(Invalidation::Timestamp, identity, &[]);
+        let had_no_cause = header(&pair.seen) == header(&entry.identity);
+        if source_hash == entry.source_hash {
+            return had_no_cause
+                .then(|| Verdict::new(Class::Altered, "these are not the bytes that were published"));
+        }
+        (had_no_cause && pair.pyc.identity.ctime <= pair.seen.ctime)
+            .then(|| Verdict::new(Class::Stale, "its source has other content"))
+    }
+
+    /// The hash of the source; it is read only if it is not the file that was compiled. One that cannot be read counts
+    /// as unchanged.
+    fn source_hash(&self, pair: &Pair<'_>, entry: &LedgerEntry) -> Hash {
+        if entry.identity.same_content(&pair.seen) {
+            return entry.source_hash;
+        }
+        self.source(pair).map_or(entry.source_hash, |source| *blake3::hash(&source.bytes).as_bytes())
+    }
+
+    fn source(&self, pair: &Pair<'_>) -> Option<Source> {
+        source::read(self.root, &pair.path, &pair.seen).ok()?.ok()
+    }
+
+    /// Whether those who may read the source may not read the pyc.
+    fn permissions(&self, pair: &Pair<'_>) -> Option<Verdict> {
+        if pair.pyc.mode & READ == READ {
+            return None;
+        }
+        let source = self.root.open(&pair.path).and_then(|file| file.metadata()).ok()?;
+        let (is, should) = (pair.pyc.mode, pyc_mode(source.mode() & 0o7777));
+        let lacking = should & READ & !is;
+        (lacking != 0).then(|| {
+            Verdict::new(Class::Unreadable, format!("its permissions are {is:04o} instead of {should:04o}"))
+        })
+    }
+}
+
+impl Pair<'_> {
+    /// Whether the code is the one that was published.
+    fn is_published(&self, entry: &LedgerEntry) -> bool {
+        *self.published.get_or_init(|| {
+            let code = &self.pyc.bytes[self.interpreter.dialect.header_length()..];
+            *blake3::hash(code).as_bytes() == entry.code_hash
+        })
+    }
+}
+
+/// What `--quick` can say.
+fn by_metadata(case: &Case, pyc: &Identity, source: &Identity) -> Verdict {
+    let Some(entry) = &case.entry else { return Verdict::new(Class::Foreign, "it is not ours") };
+    match (entry.is_in_place(pyc), entry.identity.same_content(source)) {
+        (true, true) => Verdict::new(Class::Valid, ""),
+        (true, false) => Verdict::new(Class::Stale, "its source has been replaced or changed"),
+        (false, true) => Verdict::new(Class::Altered, "it is not the file that was published"),
+        (false, false) if pyc.mtime >= source.ctime => {
+            Verdict::new(Class::Foreign, "it was written anew after its source")
+        }
+        (false, false) => Verdict::new(Class::Stale, "its source has been replaced or changed"),
+    }
+}
+
+/// The file name in the code behind the header; `None` for an interpreter whose code we cannot read.
+fn code_of(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, Verdict> {
+    let Some(format) = interpreter.format() else { return Ok(None) };
+    let code = &pyc.bytes[interpreter.dialect.header_length()..];
+    match marshal::check(code, format) {
+        Ok(code) => Ok(Some(code.filename().into_owned())),
+        Err(malformed) => Err(Verdict::new(Class::Broken, malformed.to_string())),
+    }
+}
+
+/// Whether others may look into a directory, but not into its `__pycache__`.
+fn is_closed(directory: &Path) -> bool {
+    let mode = |path: &Path| Some(std::fs::symlink_metadata(path).ok()?.mode());
+    let modes = mode(directory).zip(mode(&directory.join(DIRECTORY)));
+    modes.is_some_and(|(directory, cache)| directory & ENTER & !cache != 0)
+}
+
+fn read(path: &Path) -> Result<Pyc, Verdict> {
+    try_read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Verdict::new(Class::Missing, "it is gone"),
+        io::ErrorKind::UnexpectedEof => Verdict::new(Class::Broken, "it changes while it is read"),
+        _ => Verdict::new(Class::Unreadable, cause(&error)),
+    })
+}
+
+fn try_read(path: &Path) -> io::Result<Pyc> {
+    let mut file = adopt::open(path)?;
+    let metadata = file.metadata()?;
+    let length = usize::try_from(metadata.len()).map_err(io::Error::other)?;
+    let mut bytes = Buffer::new(length);
+    file.read_exact(&mut bytes)?;
+    Ok(Pyc { bytes, identity: Identity::of_metadata(&metadata), mode: metadata.mode() & 0o7777 })
+}
