@@ -35,4 +35,5 @@ mod removal;
 mod reuse;
 mod signals;
 mod sources;
+mod verify;
 mod workers;
