@@ -16,9 +16,9 @@ use crate::txn::verify::{Class, Finding, Findings, Readers, Verifier, remedies};
 use super::Status;
 use super::args::{Compiling, Selection};
 use super::commit;
-use super::report::Reporter;
+use super::report::{Reporter, one_line};
 use super::selection::{self, Selected};
-use super::session::Run;
+use super::session::{Run, is_damage};
 
 /// How to verify.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,8 @@ pub(super) fn verify(
     let began = std::time::Instant::now();
     let compiling = Compiling { python: python.to_vec(), ..Compiling::default() };
     let job = Job { run, compiling, manner };
-    let journal = job.ledger()?;
+    let mut problems = Vec::new();
+    let journal = job.ledger(&mut problems)?;
     let selected = Selected::of(&run.config.root, selection, journal.as_ref())?;
     let everywhere = selection.is_empty();
     let mut request = selected.request;
@@ -75,7 +76,7 @@ pub(super) fn verify(
     let mut findings =
         job.with_verifier(journal.as_ref(), &compilers, |verifier| verifier.verify(&request, everywhere))?;
     drop(journal);
-    findings.problems.extend(selected.problems);
+    findings.problems.extend(problems.into_iter().chain(selected.problems));
     let left = if manner.repair && findings.wrong() > 0 { Some(job.repair(&findings)?) } else { None };
     let seconds = began.elapsed().as_secs_f64();
     job.tell(&findings, left.as_ref(), seconds)
@@ -90,14 +91,18 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// The journal; where it cannot be read, which is no obstacle without `--repair`, nothing is known to be ours.
-    fn ledger(&self) -> Result<Option<Journal>> {
-        match self.run.journal_to_read() {
-            Err(error) if !self.manner.repair => {
-                self.run.reporter.note(&format!("{error:#}; going on without the ledger"));
-                Ok(None)
-            }
-            journal => journal,
+    fn ledger(&self, problems: &mut Vec<String>) -> Result<Option<Journal>> {
+        let error = match self.run.journal_to_read() {
+            Err(error) if !self.manner.repair => error,
+            journal => return journal,
+        };
+        let what = format!("{}; going on without the ledger", one_line(&error));
+        if is_damage(&error) {
+            problems.push(what);
+        } else {
+            self.run.reporter.note(&what);
         }
+        Ok(None)
     }
 
     /// The interpreters that were named, or the supported ones that answer.

@@ -16,6 +16,7 @@ mod failing;
 mod held;
 mod order;
 mod recorded;
+mod repaired;
 mod retired;
 mod rounds;
 mod stopped;
