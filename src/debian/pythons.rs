@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn the_standard_library_ends_where_public_modules_begin() {
         assert!(is_standard_library(Path::new("/usr/lib/python3.11/json")));
-        for other in ["/usr/lib/python3.11/dist-packages/apt", "/usr/lib/python3/dist-packages", "/usr/lib/x"] {
+        for other in ["/usr/lib/python3.11/dist-packages/apt", "/usr/lib/python3/dist-packages", "/usr/lib/x"]
+        {
             assert!(!is_standard_library(Path::new(other)), "{other}");
         }
         assert!(!is_standard_library(Path::new("/usr/local/lib/python3.11/dist-packages")));

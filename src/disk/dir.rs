@@ -275,13 +275,20 @@ impl Dir {
     pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
         use std::io::Read;
         let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let mut file = self.open_file(name.as_ref()).map_err(failed)?;
+        let mode = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
         let mut bytes = Vec::new();
-        File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
+        file.read_to_end(&mut bytes).map_err(failed)?;
         Ok((bytes, mode))
+    }
+
+    /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.
+    ///
+    /// # Errors
+    /// What `openat(2)` says.
+    pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?))
     }
 
     /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its

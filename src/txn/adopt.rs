@@ -3,11 +3,9 @@
 //! Owns the doubts. Whatever is in doubt is compiled: that costs time, the other way costs trust.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-
-use rustix::fs::{CWD, Mode, OFlags};
 
 use super::intent::{Compile, Facts, Hash};
 use super::journal::LedgerEntry;
@@ -38,7 +36,7 @@ impl Candidate {
         interpreter: &Interpreter,
         filename: &[u8],
     ) -> Option<Self> {
-        let mut file = open(path).ok()?;
+        let mut file = open(path)?;
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
@@ -106,7 +104,8 @@ pub(super) fn pyc_mode(mode: u32) -> u32 {
 }
 
 /// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+pub(super) fn open(path: &Path) -> Option<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    File::options().read(true).custom_flags(flags).open(path).ok()
 }

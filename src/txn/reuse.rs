@@ -49,7 +49,7 @@ impl Earlier<'_> {
 
 /// The code of the pyc at `path`, if it is for this dialect and has this hash.
 fn read(path: &Path, dialect: &Dialect, hash: Hash) -> Option<(Buffer, Hash)> {
-    let mut file = adopt::open(path).ok()?;
+    let mut file = adopt::open(path)?;
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let mut header = vec![0; dialect.header_length()];
     file.read_exact(&mut header).ok()?;

@@ -2,7 +2,7 @@
 //!
 //! Owns what belongs together by name: pyc, source, ledger entry, interpreter. Reads nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,8 @@ pub(super) struct Case {
     pub(super) entry: Option<LedgerEntry>,
     /// Who reads it: an index into [`Readers`]; `None` where nobody here does.
     pub(super) reader: Option<usize>,
-    /// What makes it, where something can.
-    pub(super) remake: Option<Compile>,
+    /// How Python is to check it, once it is made anew.
+    pub(super) mode: Invalidation,
 }
 
 /// A directory with its cases.
@@ -103,31 +103,30 @@ pub(super) struct Expectations<'a> {
 impl Expectations<'_> {
     /// The cases of a directory.
     pub(super) fn folder(&self, listing: Listing, mut shelf: Shelf, scope: Scope<'_>) -> Folder {
-        let mut remnants: BTreeMap<OsString, Seen> = BTreeMap::new();
-        let is_wanted = |name: &&OsString| {
-            let source = Remnant::parse(name).map(|remnant| remnant.source());
-            let seen = source.and_then(|source| listing.sources.get(&source));
-            !seen.is_some_and(|seen| is_refused(&shelf, name, seen))
-        };
-        for name in shelf.published.keys().filter(is_wanted) {
-            remnants.insert(name.clone(), Seen::Nothing);
-        }
-        for name in self.expected(&listing, &shelf) {
-            remnants.insert(name, Seen::Nothing);
-        }
+        let mut published = std::mem::take(&mut shelf.published);
+        let mut cases = Vec::with_capacity(listing.cached.len());
         for (name, identity) in &listing.cached {
-            remnants.insert(name.clone(), identity.map_or(Seen::Other, Seen::File));
+            let entry = published.remove(name);
+            let seen = identity.map_or(Seen::Other, Seen::File);
+            cases.extend(self.case(&listing, entry, name, seen, scope));
         }
-        let cases = remnants.into_iter().filter_map(|(name, pyc)| {
-            let remnant = Remnant::parse(&name).filter(|remnant| scope.has(remnant))?;
-            self.case(&listing, shelf.published.remove(&name), remnant, pyc, scope)
-        });
-        let cases = cases.collect();
+        for (name, entry) in published {
+            let source = Remnant::parse(&name).map(|remnant| remnant.source());
+            let seen = source.and_then(|source| listing.sources.get(&source));
+            if !seen.is_some_and(|seen| is_refused(&shelf, &name, seen)) {
+                cases.extend(self.case(&listing, Some(entry), &name, Seen::Nothing, scope));
+            }
+        }
+        let mut wanted = self.wanted(&listing, &shelf);
+        wanted.retain(|name| !cases.iter().any(|case| case.remnant.name() == name));
+        for name in wanted {
+            cases.extend(self.case(&listing, None, &name, Seen::Nothing, scope));
+        }
         Folder { directory: listing.directory, cases }
     }
 
-    /// The names of what a commit would make.
-    fn expected(&self, listing: &Listing, shelf: &Shelf) -> Vec<OsString> {
+    /// The names of what a commit would make and is not there.
+    fn wanted(&self, listing: &Listing, shelf: &Shelf) -> Vec<OsString> {
         let directory = &listing.directory;
         if listing.sources.is_empty() || (self.is_others)(directory) {
             return Vec::new();
@@ -137,13 +136,19 @@ impl Expectations<'_> {
             let admitted =
                 listing.sources.iter().filter(|(name, _)| (self.wishes.admits)(directory, name, &compiler));
             for (source, seen) in admitted {
-                let targets = self.wishes.levels.iter().filter_map(|&level| {
-                    Target::of(source, &compiler.interpreter.cache_tag, level).ok()
-                });
-                let is_wanted = |target: &Target| !is_refused(shelf, target.name(), seen);
+                let targets = self
+                    .wishes
+                    .levels
+                    .iter()
+                    .filter_map(|&level| Target::of(source, &compiler.interpreter.cache_tag, level).ok());
+                let is_wanted = |target: &Target| {
+                    !listing.cached.contains_key(target.name()) && !is_refused(shelf, target.name(), seen)
+                };
                 names.extend(targets.filter(is_wanted).map(|target| target.name().to_owned()));
             }
         }
+        names.sort_unstable();
+        names.dedup();
         names
     }
 
@@ -151,10 +156,11 @@ impl Expectations<'_> {
         &self,
         listing: &Listing,
         entry: Option<LedgerEntry>,
-        remnant: Remnant,
+        name: &OsStr,
         pyc: Seen,
         scope: Scope<'_>,
     ) -> Option<Case> {
+        let remnant = Remnant::parse(name).filter(|remnant| scope.has(remnant))?;
         let reader = self.readers.find(remnant.tag());
         if reader.is_none() && self.readers.only {
             return None;
@@ -170,14 +176,7 @@ impl Expectations<'_> {
             return None;
         }
         let mode = entry.as_ref().map_or(self.wishes.mode, |entry| entry.mode);
-        let remake = source.zip(reader).and_then(|(seen, reader)| self.remake(&remnant, seen, reader, mode));
-        Some(Case { remnant, pyc, source, entry, reader, remake })
-    }
-
-    fn remake(&self, remnant: &Remnant, seen: Identity, reader: usize, mode: Invalidation) -> Option<Compile> {
-        let (target, source, level) = Target::in_place(remnant)?;
-        let interpreter = self.readers.all[reader].id;
-        Some(Compile { source, target, interpreter, level, mode, force: true, seen })
+        Some(Case { remnant, pyc, source, entry, reader, mode })
     }
 }
 
@@ -190,9 +189,16 @@ fn is_refused(shelf: &Shelf, target: &OsStr, seen: &Identity) -> bool {
 impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
     /// be made anew.
-    pub(super) fn remedy(&self, is_loadable: bool) -> Option<Action> {
-        let remake = self.remake.clone().filter(|_| !self.remnant.is_leftover());
+    pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
+        let remake = if self.remnant.is_leftover() { None } else { self.remake(readers) };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)
+    }
+
+    fn remake(&self, readers: &Readers) -> Option<Compile> {
+        let (seen, reader) = (self.source?, &readers.all[self.reader?]);
+        let (target, source, level) = Target::in_place(&self.remnant)?;
+        let (interpreter, mode, force) = (reader.id, self.mode, true);
+        Some(Compile { source, target, interpreter, level, mode, force, seen })
     }
 }

@@ -3,20 +3,22 @@
 //! Owns the order of the questions. Changes nothing, and knows nothing of other pycs.
 
 use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::case::{Case, Folder, Readers, Seen};
 use super::class::{Class, Finding, Verdict};
 use crate::buffer::Buffer;
-use crate::disk::{Escaped, Identity, cause};
+use crate::disk::{self, Dir, Escaped, Identity, cause};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
-use crate::txn::adopt::{self, pyc_mode};
+use crate::txn::adopt::pyc_mode;
 use crate::txn::intent::Hash;
 use crate::txn::journal::LedgerEntry;
 use crate::txn::source::{self, Source};
@@ -57,29 +59,34 @@ struct Pair<'a> {
 impl Judge<'_> {
     /// Judges all cases of a directory; of a valid one there is nothing to say.
     pub(super) fn folder(&self, folder: &Folder, mut each: impl FnMut(Class, Option<Finding>)) {
-        let on_disk = self.root.on_disk(&folder.directory);
-        let is_closed = !self.quick && is_closed(&on_disk);
+        // A quick look needs no more than the listing has.
+        let cache = (!self.quick && !folder.cases.is_empty())
+            .then(|| Cache::open(&self.root.on_disk(&folder.directory)));
+        let is_closed = matches!(&cache, Some(Ok(cache)) if cache.is_closed);
         for case in &folder.cases {
-            let mut verdict = self.case(&folder.directory, &on_disk, case);
+            let mut verdict = self.case(&folder.directory, cache.as_ref(), case);
             if is_closed && !verdict.wrong && !matches!(case.pyc, Seen::Nothing) {
                 verdict = Verdict::new(Class::Unreadable, "others may not look into its directory");
             }
             let Verdict { class, reason, wrong } = verdict;
-            let is_loadable = !matches!(class, Class::Invalid | Class::Broken | Class::Leftover)
-                && !(class == Class::Orphan && wrong);
+            let is_loadable = match class {
+                Class::Invalid | Class::Broken | Class::Leftover => false,
+                Class::Orphan => !wrong,
+                _ => true,
+            };
             let finding = (class != Class::Valid).then(|| Finding {
                 class,
                 reason,
                 wrong,
                 directory: folder.directory.clone(),
                 remnant: case.remnant.clone(),
-                remedy: if wrong { case.remedy(is_loadable) } else { None },
+                remedy: if wrong { case.remedy(self.readers, is_loadable) } else { None },
             });
             each(class, finding);
         }
     }
 
-    fn case(&self, directory: &Path, on_disk: &Path, case: &Case) -> Verdict {
+    fn case(&self, directory: &Path, cache: Option<&Opened>, case: &Case) -> Verdict {
         let seen = match case.pyc {
             Seen::Nothing if case.entry.is_some() => {
                 return Verdict::new(Class::Missing, "it was published and is gone");
@@ -92,49 +99,32 @@ impl Judge<'_> {
             Seen::File(seen) => seen,
         };
         let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
-        let path = || on_disk.join(DIRECTORY).join(case.remnant.name());
         match (case.source, reader) {
-            (None, reader) => self.orphan(case, &path, reader),
+            (None, reader) => orphan(case, cache, reader),
             (Some(_), None) if case.entry.is_some() => {
                 Verdict::harmless(Class::Valid, "its interpreter is gone")
             }
             (Some(_), None) => Verdict::new(Class::Foreign, "no interpreter that is known here reads it"),
-            (Some(source), Some(_)) if self.quick => by_metadata(case, &seen, &source),
-            (Some(seen), Some(interpreter)) => match read(&path()) {
-                Ok(pyc) => {
+            (Some(source), Some(interpreter)) => match cache.map(|cache| read(cache, case)) {
+                None => by_metadata(case, &seen, &source),
+                Some(Ok(pyc)) => {
                     let path = directory.join(case.remnant.source());
-                    self.whole(&Pair { path, seen, case, interpreter, pyc, published: OnceCell::new() })
+                    let published = OnceCell::new();
+                    self.whole(&Pair { path, seen: source, case, interpreter, pyc, published })
                 }
-                Err(verdict) => verdict,
+                Some(Err(verdict)) => verdict,
             },
-        }
-    }
-
-    /// A pyc without a source: Python takes no notice of it. If it is somebody else's, and whole, it may be all that is
-    /// left of what was compiled, and stays.
-    fn orphan(&self, case: &Case, path: &dyn Fn() -> PathBuf, reader: Option<&Interpreter>) -> Verdict {
-        if case.entry.is_some() {
-            return Verdict::new(Class::Orphan, "its source is gone");
-        }
-        let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
-            interpreter.dialect.mode(&pyc.bytes).is_ok() && code_of(interpreter, pyc).is_ok()
-        };
-        match reader.filter(|_| !self.quick).map(|interpreter| (interpreter, read(&path()))) {
-            Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
-                Verdict::new(Class::Orphan, "it has no source, and it is damaged")
-            }
-            _ => Verdict::harmless(Class::Orphan, "it has no source; it is not ours, and Python ignores it"),
         }
     }
 
     /// A pyc that was read, and has a source.
     fn whole(&self, pair: &Pair<'_>) -> Verdict {
-        self.header(pair).or_else(|| self.code(pair)).or_else(|| self.permissions(pair)).unwrap_or_else(|| {
-            match pair.case.entry.as_ref().filter(|entry| pair.is_published(entry)) {
+        self.header(pair).or_else(|| self.code(pair)).or_else(|| self.permissions(pair)).unwrap_or_else(
+            || match pair.case.entry.as_ref().filter(|entry| pair.is_published(entry)) {
                 Some(_) => Verdict::new(Class::Valid, ""),
                 None => Verdict::new(Class::Foreign, "it is valid, but not ours"),
-            }
-        })
+            },
+        )
     }
 
     /// What Python finds wrong with the header.
@@ -154,32 +144,29 @@ impl Judge<'_> {
         (!fits).then(|| Verdict::new(Class::Stale, "its source has another hash"))
     }
 
-    /// What is wrong with the code: in itself, by the ledger, by the name inside.
+    /// What is wrong with the code: in itself, by the ledger, by the name inside. Bytes that have the hash of what was
+    /// published were found whole then.
     fn code(&self, pair: &Pair<'_>) -> Option<Verdict> {
-        let filename = match code_of(pair.interpreter, &pair.pyc) {
+        let entry = pair.case.entry.as_ref();
+        if let Some(entry) = entry.filter(|entry| pair.is_published(entry)) {
+            let is_other = self.source_hash(pair, entry) != entry.source_hash;
+            return is_other.then(|| Verdict::new(Class::Stale, "its source has other content"));
+        }
+        let filename = match filename_in(pair.interpreter, &pair.pyc) {
             Ok(filename) => filename,
             Err(verdict) => return Some(verdict),
         };
-        if let Some(entry) = &pair.case.entry
-            && let Some(verdict) = self.by_ledger(pair, entry)
-        {
-            return Some(verdict);
-        }
-        let expected = pair.path.as_os_str();
-        (filename.as_deref().is_some_and(|filename| filename != expected.as_encoded_bytes())).then(|| {
-            let inside = String::from_utf8_lossy(filename.as_deref().unwrap_or_default()).into_owned();
-            Verdict::new(Class::Misnamed, format!("the file name inside is {}", Escaped(Path::new(&inside))))
+        entry.and_then(|entry| self.by_ledger(pair, entry)).or_else(|| {
+            let other = filename.filter(|filename| *filename != pair.path.as_os_str().as_bytes())?;
+            let other = PathBuf::from(OsString::from_vec(other));
+            Some(Verdict::new(Class::Misnamed, format!("the file name inside is {}", Escaped(&other))))
         })
     }
 
-    /// What the ledger has against a pyc whose header is right. Bytes that are not those that were published are
-    /// somebody's damage, unless the source has changed since: then Python itself may have compiled it again.
+    /// What the ledger has against a whole pyc that is not the one that was published, though its header is right:
+    /// somebody's damage, unless the source has changed since. Then Python itself may have compiled it again.
     fn by_ledger(&self, pair: &Pair<'_>, entry: &LedgerEntry) -> Option<Verdict> {
         let source_hash = self.source_hash(pair, entry);
-        if pair.is_published(entry) {
-            let is_other = source_hash != entry.source_hash;
-            return is_other.then(|| Verdict::new(Class::Stale, "its source has other content"));
-        }
         let dialect = &pair.interpreter.dialect;
         let header = |identity: &Identity| dialect.header(Invalidation::Timestamp, identity, &[]);
         let had_no_cause = header(&pair.seen) == header(&entry.identity);
@@ -228,6 +215,23 @@ impl Pair<'_> {
     }
 }
 
+/// A pyc without a source: Python takes no notice of it. If it is somebody else's, and whole, it may be all that is
+/// left of what was compiled, and stays.
+fn orphan(case: &Case, cache: Option<&Opened>, reader: Option<&Interpreter>) -> Verdict {
+    if case.entry.is_some() {
+        return Verdict::new(Class::Orphan, "its source is gone");
+    }
+    let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
+        interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
+    };
+    match reader.zip(cache).map(|(interpreter, cache)| (interpreter, read(cache, case))) {
+        Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
+            Verdict::new(Class::Orphan, "it has no source, and it is damaged")
+        }
+        _ => Verdict::harmless(Class::Orphan, "it has no source; it is not ours, and Python ignores it"),
+    }
+}
+
 /// What `--quick` can say.
 fn by_metadata(case: &Case, pyc: &Identity, source: &Identity) -> Verdict {
     let Some(entry) = &case.entry else { return Verdict::new(Class::Foreign, "it is not ours") };
@@ -243,7 +247,7 @@ fn by_metadata(case: &Case, pyc: &Identity, source: &Identity) -> Verdict {
 }
 
 /// The file name in the code behind the header; `None` for an interpreter whose code we cannot read.
-fn code_of(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, Verdict> {
+fn filename_in(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, Verdict> {
     let Some(format) = interpreter.format() else { return Ok(None) };
     let code = &pyc.bytes[interpreter.dialect.header_length()..];
     match marshal::check(code, format) {
@@ -252,26 +256,43 @@ fn code_of(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, Verd
     }
 }
 
-/// Whether others may look into a directory, but not into its `__pycache__`.
-fn is_closed(directory: &Path) -> bool {
-    let mode = |path: &Path| Some(std::fs::symlink_metadata(path).ok()?.mode());
-    let modes = mode(directory).zip(mode(&directory.join(DIRECTORY)));
-    modes.is_some_and(|(directory, cache)| directory & ENTER & !cache != 0)
+/// An open `__pycache__`.
+struct Cache {
+    dir: Dir,
+    /// Whether others may look into the directory above, but not into this one.
+    is_closed: bool,
 }
 
-fn read(path: &Path) -> Result<Pyc, Verdict> {
-    try_read(path).map_err(|error| match error.kind() {
+/// A `__pycache__`, if it can be opened.
+type Opened = Result<Cache, disk::Error>;
+
+impl Cache {
+    fn open(directory: &Path) -> Opened {
+        let parent = Dir::open(directory)?;
+        let dir = parent.open_child(DIRECTORY)?;
+        let is_closed = parent.stat()?.st_mode & ENTER & !dir.stat()?.st_mode != 0;
+        Ok(Self { dir, is_closed })
+    }
+}
+
+fn read(cache: &Opened, case: &Case) -> Result<Pyc, Verdict> {
+    let Cache { dir, .. } = match cache {
+        Ok(cache) => cache,
+        Err(error) if error.is_missing() => return Err(Verdict::new(Class::Missing, "it is gone")),
+        Err(error) => return Err(Verdict::new(Class::Unreadable, error.to_string())),
+    };
+    try_read(dir, case.remnant.name()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Verdict::new(Class::Missing, "it is gone"),
         io::ErrorKind::UnexpectedEof => Verdict::new(Class::Broken, "it changes while it is read"),
         _ => Verdict::new(Class::Unreadable, cause(&error)),
     })
 }
 
-fn try_read(path: &Path) -> io::Result<Pyc> {
-    let mut file = adopt::open(path)?;
-    let metadata = file.metadata()?;
-    let length = usize::try_from(metadata.len()).map_err(io::Error::other)?;
-    let mut bytes = Buffer::new(length);
+fn try_read(dir: &Dir, name: &OsStr) -> io::Result<Pyc> {
+    let mut file = dir.open_file(name)?;
+    let stat = rustix::fs::fstat(&file)?;
+    let identity = Identity::of(&stat);
+    let mut bytes = Buffer::new(usize::try_from(identity.size).map_err(io::Error::other)?);
     file.read_exact(&mut bytes)?;
-    Ok(Pyc { bytes, identity: Identity::of_metadata(&metadata), mode: metadata.mode() & 0o7777 })
+    Ok(Pyc { bytes, identity, mode: stat.st_mode & 0o7777 })
 }

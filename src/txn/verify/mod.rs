@@ -30,8 +30,11 @@ use crate::interrupt::Interrupt;
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
-/// How many directories may wait for their judgement.
-const AHEAD: usize = 256;
+/// How many cases are handed over at a time: to wake up a thread costs more than to judge one.
+const PORTION: usize = 128;
+
+/// How many portions may wait for their judgement.
+const AHEAD: usize = 64;
 
 /// Verifies.
 pub struct Verifier<'a> {
@@ -53,8 +56,36 @@ pub struct Verifier<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Where a directory goes once its cases are known.
-type Judges = SyncSender<Folder>;
+/// Where directories go once their cases are known.
+struct Judges {
+    sender: SyncSender<Vec<Folder>>,
+    portion: Vec<Folder>,
+    cases: usize,
+}
+
+impl Judges {
+    fn send(&mut self, folder: Folder) {
+        self.cases += folder.cases.len();
+        if !folder.cases.is_empty() {
+            self.portion.push(folder);
+        }
+        if self.cases >= PORTION {
+            self.hand_over();
+        }
+    }
+
+    /// The judges take what comes until this is dropped.
+    fn hand_over(&mut self) {
+        self.cases = 0;
+        let _ = self.sender.send(std::mem::take(&mut self.portion));
+    }
+}
+
+impl Drop for Judges {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
 
 impl Verifier<'_> {
     /// Looks at everything in `request`, and with `everywhere` at everything the ledger has.
@@ -68,15 +99,15 @@ impl Verifier<'_> {
             for top in &request.trees {
                 let is_part = request.trees.iter().any(|other| top != other && top.starts_with(other));
                 if !is_part && !trees.contains(&top.as_path()) {
-                    self.send_tree(top, &judges, &mut problems)?;
+                    self.send_tree(top, judges, &mut problems)?;
                     trees.push(top);
                 }
             }
             for (directory, names) in by_directory(request.files.iter().map(|(path, _)| path)) {
-                self.send_files(directory, &names, Scope::Of(&names), &judges, &mut problems)?;
+                self.send_files(directory, &names, Scope::Of(&names), judges, &mut problems)?;
             }
             if everywhere {
-                self.send_rest(&trees, &judges, &mut problems)?;
+                self.send_rest(&trees, judges, &mut problems)?;
             }
             Ok(())
         })?;
@@ -110,7 +141,7 @@ impl Verifier<'_> {
         let mut findings = self.judged(|judges| {
             for (directory, names) in &files {
                 let sources = &sources[directory];
-                self.send_files(directory, sources, Scope::Only(names, sources), &judges, &mut problems)?;
+                self.send_files(directory, sources, Scope::Only(names, sources), judges, &mut problems)?;
             }
             Ok(())
         })?;
@@ -120,15 +151,17 @@ impl Verifier<'_> {
     }
 
     /// Has other threads judge what `feed` sends.
-    fn judged(&self, feed: impl FnOnce(Judges) -> Result<()>) -> Result<Findings> {
+    fn judged(&self, feed: impl FnOnce(&mut Judges) -> Result<()>) -> Result<Findings> {
         let judge = Judge { root: self.root, readers: self.readers, quick: self.quick };
         let mut findings = Findings::default();
-        let (judges, folders) = sync_channel(AHEAD);
+        let (sender, folders) = sync_channel(AHEAD);
         let folders = Mutex::new(folders);
         std::thread::scope(|scope| {
             let work = || judge_all(&judge, &folders, self.interrupt);
             let workers: Vec<_> = (0..self.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-            let fed = feed(judges);
+            let mut judges = Judges { sender, portion: Vec::new(), cases: 0 };
+            let fed = feed(&mut judges);
+            drop(judges);
             for worker in workers {
                 findings.append(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
@@ -141,7 +174,7 @@ impl Verifier<'_> {
         Expectations { readers: self.readers, wishes: self.wishes, is_others: self.is_others }
     }
 
-    fn send_tree(&self, top: &Path, judges: &Judges, problems: &mut Vec<String>) -> Result<()> {
+    fn send_tree(&self, top: &Path, judges: &mut Judges, problems: &mut Vec<String>) -> Result<()> {
         if !self.root.on_disk(top).is_dir() {
             return Ok(());
         }
@@ -154,7 +187,7 @@ impl Verifier<'_> {
                     break;
                 }
                 let shelf = shelves.remove(&listing.directory).unwrap_or_default();
-                let _ = judges.send(expectations.folder(listing, shelf, Scope::Everything));
+                judges.send(expectations.folder(listing, shelf, Scope::Everything));
             }
             Ok(())
         })
@@ -165,13 +198,13 @@ impl Verifier<'_> {
         directory: &Path,
         sources: &[OsString],
         scope: Scope<'_>,
-        judges: &Judges,
+        judges: &mut Judges,
         problems: &mut Vec<String>,
     ) -> Result<()> {
         match tree::list(self.root, directory, sources) {
             Ok(listing) => {
                 let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?;
-                let _ = judges.send(self.expectations().folder(listing, shelf.unwrap_or_default(), scope));
+                judges.send(self.expectations().folder(listing, shelf.unwrap_or_default(), scope));
             }
             Err(error) => problems.push(error.to_string()),
         }
@@ -179,7 +212,7 @@ impl Verifier<'_> {
     }
 
     /// What the ledger has outside of `trees`.
-    fn send_rest(&self, trees: &[&Path], judges: &Judges, problems: &mut Vec<String>) -> Result<()> {
+    fn send_rest(&self, trees: &[&Path], judges: &mut Judges, problems: &mut Vec<String>) -> Result<()> {
         let Some(journal) = self.journal else { return Ok(()) };
         for (directory, shelf) in journal.shelves(Path::new("/"))? {
             if shelf.published.is_empty() || trees.iter().any(|tree| directory.starts_with(tree)) {
@@ -208,18 +241,17 @@ pub fn remedies(findings: &Findings) -> Vec<Group> {
 }
 
 /// Judges until nobody sends any more; after a signal only takes what comes.
-fn judge_all(judge: &Judge<'_>, folders: &Mutex<Receiver<Folder>>, interrupt: &Interrupt) -> Findings {
+fn judge_all(judge: &Judge<'_>, portions: &Mutex<Receiver<Vec<Folder>>>, interrupt: &Interrupt) -> Findings {
     let mut findings = Findings::default();
     loop {
-        let folder = folders.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(folder) = folder else { return findings };
-        if interrupt.signalled() {
-            continue;
+        let portion = portions.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(portion) = portion else { return findings };
+        for folder in portion.iter().filter(|_| !interrupt.signalled()) {
+            judge.folder(folder, |class, finding| match finding {
+                Some(finding) => findings.add(finding),
+                None => findings.count(class),
+            });
         }
-        judge.folder(&folder, |class, finding| match finding {
-            Some(finding) => findings.add(finding),
-            None => findings.count(class),
-        });
     }
 }
 

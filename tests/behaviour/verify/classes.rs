@@ -97,7 +97,8 @@ fn a_symlink_in_the_place_of_a_pyc_is_invalid() {
 fn another_file_name_inside_is_found() {
     let world = compiled_elsewhere();
     let source = world.tree().join("a.py");
-    let program = format!("import py_compile; py_compile.compile({source:?}, dfile='/build/a.py', doraise=True)");
+    let program =
+        format!("import py_compile; py_compile.compile({source:?}, dfile='/build/a.py', doraise=True)");
     python::run(PYTHON, &program);
     set_mode(&world.pyc("a.py"), 0o644);
     finds(&world, &world.pyc("a.py"), "misnamed").exits(1).says("/build/a.py");

@@ -76,8 +76,7 @@ fn gpep517_agrees_on_every_class_that_it_knows() {
     let world = World::new();
     wreck(&world);
     let tree = world.tree();
-    let output =
-        Command::new(python).args(["-c", ASK, "/"]).arg(&tree).output().unwrap();
+    let output = Command::new(python).args(["-c", ASK, "/"]).arg(&tree).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let theirs = String::from_utf8(output.stdout).unwrap();
     let mut judged: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();

@@ -102,6 +102,11 @@ fn is_repaired(world: &World, wrong: u64) -> Outcome {
     assert_eq!((report.number("repaired"), report.number("wrong")), (wrong, 0), "{}", outcome.context());
     let after = verify(world, &[]).exits(0);
     let report = Report::of(&after);
-    assert_eq!(report.number("checked"), report.count("valid") + report.count("foreign"), "{}", after.context());
+    assert_eq!(
+        report.number("checked"),
+        report.count("valid") + report.count("foreign"),
+        "{}",
+        after.context()
+    );
     outcome
 }

@@ -86,7 +86,8 @@ fn what_is_pending_is_committed_with_a_repair() {
 
 #[test]
 fn a_damaged_journal_is_no_reason_not_to_look_and_is_replaced_by_a_repair() {
-    let damages: [Damage; 2] = [|_| b"no database at all, and long enough to be read as one".to_vec(), |_| vec![7; 8192]];
+    let damages: [Damage; 2] =
+        [|_| b"no database at all, and long enough to be read as one".to_vec(), |_| vec![7; 8192]];
     for damage in damages {
         let world = published();
         let journal = world.state().join("journal.sqlite3");
