@@ -97,6 +97,31 @@ pub(super) enum Command {
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
+    /// Check every pyc of PATHs and packages: header, source, structure, hash
+    ///
+    /// Without PATH and -p: everything that is published, the public module directories and the standard library.
+    Verify {
+        #[command(flatten)]
+        selection: Selection,
+        /// Check only the bytecode of this interpreter (repeatable)
+        #[arg(long, value_name = "PATH|VERSION")]
+        python: Vec<String>,
+        /// Expect bytecode at this optimization level: 0, 1 or 2 (repeatable) [default: 'optimize' of the
+        /// settings, or 0]
+        #[arg(short = 'O', value_name = "LEVEL", value_parser = level)]
+        levels: Vec<Level>,
+        #[command(flatten)]
+        running: Running,
+        /// Mend what is wrong, as one transaction
+        #[arg(long)]
+        repair: bool,
+        /// Compare metadata only, read nothing
+        #[arg(long)]
+        quick: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the open transaction, leftovers, failures, warnings and interpreters
     Status {
         /// As JSON
@@ -158,11 +183,11 @@ pub(super) struct Compiling {
     pub(super) python: Vec<String>,
     /// Compile at this optimization level: 0, 1 or 2 (repeatable) [default: 'optimize' of the settings, or 0]
     #[arg(short = 'O', value_name = "LEVEL", value_parser = level)]
-    levels: Vec<Level>,
+    pub(super) levels: Vec<Level>,
     /// How Python is to check the bytecode: timestamp, checked-hash or unchecked-hash [default: as in the
     /// settings, or timestamp]
     #[arg(long, value_name = "MODE", value_parser = invalidation)]
-    invalidation: Option<Invalidation>,
+    pub(super) invalidation: Option<Invalidation>,
     /// Compile also what is current
     #[arg(short, long)]
     pub(super) force: bool,
@@ -259,10 +284,12 @@ impl Command {
 
     /// Whether it may have to do with a journal that needs a new one in its place.
     pub(super) fn writes(&self) -> bool {
-        !matches!(
-            self,
-            Self::Status { .. } | Self::Log { .. } | Self::Owner { .. } | Self::Commit { dry_run: true, .. }
-        )
+        match self {
+            Self::Status { .. } | Self::Log { .. } | Self::Owner { .. } => false,
+            Self::Commit { dry_run, .. } => !dry_run,
+            Self::Verify { repair, .. } => *repair,
+            _ => true,
+        }
     }
 
     /// What it says takes the place of what the file says.
@@ -274,6 +301,10 @@ impl Command {
             }
             Self::Record { compiling, .. } => compiling.apply(settings),
             Self::Stage { running } => running.apply(settings),
+            Self::Verify { levels, running, .. } => {
+                Compiling { levels: levels.clone(), ..Compiling::default() }.apply(settings);
+                running.apply(settings);
+            }
             _ => {}
         }
     }

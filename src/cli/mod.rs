@@ -18,6 +18,7 @@ mod selection;
 mod session;
 mod settings;
 mod status;
+mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -40,7 +41,7 @@ use report::Reporter;
 enum Status {
     /// Everything is done.
     Done = 0,
-    /// It is done, but something could not be compiled or was not found.
+    /// It is done, but something could not be compiled or was not found, or is wrong.
     SomeFailed = 1,
     /// The transaction was not completed.
     Incomplete = 3,
@@ -144,6 +145,10 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Rollback => commit::rollback(run),
         Command::Hook { when } => hook::hook(run, *when),
         Command::Clean { selection, python, dry_run } => clean::clean(run, selection, python, *dry_run),
+        Command::Verify { selection, python, repair, quick, json, .. } => {
+            let manner = verify::Manner { repair: *repair, quick: *quick, json: *json };
+            verify::verify(run, selection, python, manner)
+        }
         Command::Status { json } => status::status(run, *json),
         Command::Log { id: Some(id), json } => log::one(run, *id, *json),
         Command::Log { id: None, json } => log::all(run, *json),

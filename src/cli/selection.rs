@@ -101,7 +101,7 @@ fn executable(root: &Root, name: &str) -> Result<PathBuf> {
     found.ok_or_else(|| anyhow!("no interpreter '{name}' is installed"))
 }
 
-/// The plan for a request: with the interpreters that were named, or the supported ones where they fit.
+/// The plan for a request.
 pub(super) fn plan(
     planner: &Planner<'_>,
     settings: &Settings,
@@ -109,6 +109,16 @@ pub(super) fn plan(
     compiling: &Compiling,
     compilers: &[Compiler],
 ) -> Result<Plan> {
+    with_wishes(settings, compiling, compilers, |wishes| planner.plan(request, wishes))
+}
+
+/// How sources are to be compiled: with the interpreters that were named, or the supported ones where they fit.
+pub(super) fn with_wishes<T>(
+    settings: &Settings,
+    compiling: &Compiling,
+    compilers: &[Compiler],
+    work: impl FnOnce(&Wishes<'_>) -> T,
+) -> T {
     let is_explicit = !compiling.python.is_empty();
     let fitting = |directory: &Path| {
         let only = if is_explicit { None } else { pythons::version_of(directory) };
@@ -124,7 +134,7 @@ pub(super) fn plan(
         mode: settings.invalidation,
         force: compiling.force,
     };
-    planner.plan(request, &wishes)
+    work(&wishes)
 }
 
 /// The interpreters of `known` that were Debian's and are not installed any more, where no other one uses their

@@ -72,12 +72,23 @@ pub fn version(text: &str) -> Option<Version> {
 #[must_use]
 pub fn public_directories(root: &Root) -> Vec<PathBuf> {
     let mut homes = vec![PathBuf::from("/usr/lib/python3")];
-    let versioned = names(&root.on_disk(Path::new("/usr/lib")));
-    homes.extend(
-        versioned.iter().filter(|name| is_versioned(name)).map(|name| Path::new("/usr/lib").join(name)),
-    );
+    homes.extend(standard_libraries(root));
     let both = |home: PathBuf| [home.join(DIST), home.join(SITE)];
     homes.into_iter().flat_map(both).filter(|path| root.on_disk(path).is_dir()).collect()
+}
+
+/// The standard libraries that are there: `/usr/lib/pythonX.Y`. The directories of public modules in them are not
+/// part of them.
+#[must_use]
+pub fn standard_libraries(root: &Root) -> Vec<PathBuf> {
+    let names = names(&root.on_disk(Path::new("/usr/lib")));
+    names.iter().filter(|name| is_versioned(name)).map(|name| Path::new("/usr/lib").join(name)).collect()
+}
+
+/// Whether a directory is in a standard library, whose bytecode the interpreter's own packages make.
+#[must_use]
+pub fn is_standard_library(directory: &Path) -> bool {
+    directory.starts_with("/usr/lib") && version_of(directory).is_some() && !is_public(directory)
 }
 
 /// The only version that a directory's modules are for: `/usr/lib/pythonX.Y` and below, and the same in
@@ -171,6 +182,16 @@ mod tests {
         assert!(!is_public(Path::new("/usr/share/ansible/x.py")));
         assert_eq!(home(Path::new("/srv/usr/lib/python3.9/dist-packages/x.py")), Some(Home::Of((3, 9))));
         assert_eq!(home(Path::new("/usr/lib/python2.7/dist-packages/x.py")), None);
+    }
+
+    #[test]
+    fn the_standard_library_ends_where_public_modules_begin() {
+        assert!(is_standard_library(Path::new("/usr/lib/python3.11/json")));
+        for other in ["/usr/lib/python3.11/dist-packages/apt", "/usr/lib/python3/dist-packages", "/usr/lib/x"]
+        {
+            assert!(!is_standard_library(Path::new(other)), "{other}");
+        }
+        assert!(!is_standard_library(Path::new("/usr/local/lib/python3.11/dist-packages")));
     }
 
     #[test]

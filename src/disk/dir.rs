@@ -106,6 +106,25 @@ impl Dir {
         rustix::fs::fstat(&self.fd).map_err(|errno| Error::new("examine", &self.path, errno))
     }
 
+    /// Lets everybody read and search this directory who may do so with `other`, if it is ours to decide.
+    ///
+    /// # Errors
+    /// What `fstat(2)` or `fchmod(2)` say.
+    pub fn open_to_all_of(&self, other: &Self) -> Result<()> {
+        const LOOK: u32 = 0o555;
+        let (own, theirs) = (self.stat()?, other.stat()?);
+        let us = rustix::process::geteuid();
+        let is_ours = us.is_root() || own.st_uid == us.as_raw();
+        if !is_ours || theirs.st_mode & LOOK & !own.st_mode == 0 {
+            return Ok(());
+        }
+        let mode = Mode::from_raw_mode((own.st_mode | theirs.st_mode & LOOK) & 0o7777);
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        fault::step("change permissions", &self.path)
+            .and_then(|()| Ok(rustix::fs::fchmod(&self.fd, mode)?))
+            .map_err(|cause| Error::new("change permissions of", &self.path, cause))
+    }
+
     /// Creates the file `name`, which must not exist, with `mode` and the bytes of `parts`, and says what it is
     /// on disk. Nothing is synced: one [`sync`] for the whole staging directory does that.
     ///
@@ -256,13 +275,20 @@ impl Dir {
     pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
         use std::io::Read;
         let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        let mode = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let mut file = self.open_file(name.as_ref()).map_err(failed)?;
+        let mode = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
         let mut bytes = Vec::new();
-        File::from(fd).read_to_end(&mut bytes).map_err(failed)?;
+        file.read_to_end(&mut bytes).map_err(failed)?;
         Ok((bytes, mode))
+    }
+
+    /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.
+    ///
+    /// # Errors
+    /// What `openat(2)` says.
+    pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?))
     }
 
     /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its

@@ -40,6 +40,27 @@ pub struct Header {
     length: usize,
 }
 
+/// What is wrong with a header, so that Python takes no notice of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// The file ends in it.
+    CutOff,
+    /// Another version of Python wrote it, or no Python.
+    Magic,
+    /// Flags that no Python writes.
+    Flags,
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CutOff => "its header is cut off",
+            Self::Magic => "its magic number is not its interpreter's",
+            Self::Flags => "its header has unknown flags",
+        })
+    }
+}
+
 /// What of an interpreter decides over the header: its version and its magic number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
@@ -69,6 +90,25 @@ impl Dialect {
             place.copy_from_slice(word);
         }
         Header { bytes, length: words.len() * 4 }
+    }
+
+    /// The mode of bytecode that begins with `bytes`.
+    ///
+    /// # Errors
+    /// No header of this interpreter's. Flags 2, "checked, but by no hash", are refused too: Python takes them for a
+    /// timestamp's, but no Python writes them.
+    pub fn mode(&self, bytes: &[u8]) -> Result<Invalidation, Invalid> {
+        let header = bytes.get(..self.header_length()).ok_or(Invalid::CutOff)?;
+        let (words, _) = header.as_chunks::<4>();
+        if words[0] != self.magic {
+            return Err(Invalid::Magic);
+        }
+        if !self.has_flags() {
+            return Ok(Invalidation::Timestamp);
+        }
+        let flags = u32::from_le_bytes(words[1]);
+        let modes = [Invalidation::Timestamp, Invalidation::CheckedHash, Invalidation::UncheckedHash];
+        modes.into_iter().find(|mode| mode.flags() == flags).ok_or(Invalid::Flags)
     }
 
     /// How many bytes stand in front of the code.
@@ -169,6 +209,25 @@ mod tests {
         let old = header((3, 10), *b"\x6f\x0d\x0d\x0a", Invalidation::UncheckedHash);
         assert_eq!(old[..8], *b"\x6f\x0d\x0d\x0a\x01\0\0\0");
         assert_eq!(old[8..], HASH_3_10);
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        for version in [(3, 6), (3, 11)] {
+            let dialect = Dialect { version, magic: *b"\xa7\x0d\x0d\x0a" };
+            for mode in [Invalidation::Timestamp, Invalidation::CheckedHash, Invalidation::UncheckedHash] {
+                let bytes = header(version, dialect.magic, mode);
+                let expected = if dialect.has_flags() { mode } else { Invalidation::Timestamp };
+                assert_eq!(dialect.mode(&bytes), Ok(expected));
+                assert_eq!(dialect.mode(&bytes[..bytes.len() - 1]), Err(Invalid::CutOff));
+            }
+        }
+        let dialect = Dialect { version: (3, 11), magic: *b"\xa7\x0d\x0d\x0a" };
+        let mut bytes = header((3, 11), dialect.magic, Invalidation::Timestamp);
+        bytes[4] = 2;
+        assert_eq!(dialect.mode(&bytes), Err(Invalid::Flags));
+        bytes[0] = 0;
+        assert_eq!(dialect.mode(&bytes), Err(Invalid::Magic));
     }
 
     const HASH_3_11: [u8; 8] = [76, 3, 114, 170, 147, 247, 82, 82];

@@ -24,4 +24,5 @@ pub mod stage;
 pub mod staging;
 pub mod state;
 pub mod tree;
+pub mod verify;
 pub mod walk;

@@ -126,7 +126,10 @@ impl Publication<'_> {
         };
         let path = root.on_disk(&self.batch.directories[first.directory]);
         let places_any = intents.iter().any(|intent| matches!(intent.action, Action::Compile(_)));
-        let opened = Dir::open(&path).and_then(|dir| Ok((open_cache(&dir, places_any)?, dir)));
+        let is_forced =
+            |intent: &Intent| matches!(intent.action, Action::Compile(Compile { force: true, .. }));
+        let opens = intents.iter().any(is_forced);
+        let opened = Dir::open(&path).and_then(|dir| Ok((open_cache(&dir, places_any, opens)?, dir)));
         let (cache, dir) = match opened {
             Ok((Some(cache), dir)) => (cache, dir),
             Ok((None, _)) => return Ok(()),
@@ -201,14 +204,21 @@ impl Publication<'_> {
 }
 
 /// Opens the `__pycache__` of a directory; it is made with the directory's permissions if something is to be
-/// placed there.
-fn open_cache(dir: &Dir, places_any: bool) -> Result<Option<Dir>, disk::Error> {
+/// placed there. With `opens`, for what is to be right whatever there is, one that is there is opened to those who may
+/// look into the directory.
+fn open_cache(dir: &Dir, places_any: bool, opens: bool) -> Result<Option<Dir>, disk::Error> {
     match dir.open_child(DIRECTORY) {
         Err(error) if error.is_missing() && places_any => {
             let mode = dir.stat()?.st_mode & 0o1777;
             dir.create_child(DIRECTORY, mode).map(Some)
         }
         Err(error) if error.is_missing() => Ok(None),
-        cache => cache.map(Some),
+        cache => {
+            let cache = cache?;
+            if opens {
+                cache.open_to_all_of(dir)?;
+            }
+            Ok(Some(cache))
+        }
     }
 }

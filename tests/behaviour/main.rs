@@ -39,4 +39,5 @@ mod reuse;
 mod signals;
 mod sources;
 mod twins;
+mod verify;
 mod workers;

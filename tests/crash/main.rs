@@ -18,6 +18,7 @@ mod held;
 mod history;
 mod order;
 mod recorded;
+mod repaired;
 mod retired;
 mod rounds;
 mod stopped;

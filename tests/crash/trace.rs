@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 /// The names of steps that have several words; all others are one word or begin with `journal:`.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "create directory",
     "create file",
     "write file",
@@ -20,6 +20,7 @@ const NAMES: [&str; 8] = [
     "try filesystem",
     "open lock",
     "set aside",
+    "change permissions",
 ];
 
 /// Reads a trace; an absent one is empty.

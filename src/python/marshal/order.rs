@@ -46,7 +46,7 @@ impl<'a> Rewriting<'a> {
             output: Vec::with_capacity(bytes.len()),
             numbers: vec![None; survey.slots.len()],
             next: 0,
-            ranges: vec![0..offset(bytes.len())],
+            ranges: std::iter::once(0..offset(bytes.len())).collect(),
         }
     }
 
