@@ -32,6 +32,7 @@ mod publishing;
 mod py3clean;
 mod py3compile;
 mod removal;
+mod reproducible;
 mod reuse;
 mod signals;
 mod sources;
