@@ -34,6 +34,7 @@ mod publishing;
 mod py3clean;
 mod py3compile;
 mod removal;
+mod reproducible;
 mod retired;
 mod reuse;
 mod signals;

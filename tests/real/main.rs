@@ -77,4 +77,5 @@ fn a_big_tree_from_the_archive_is_compiled_as_by_compileall() {
     let tree = Tree::of(&corpus.join("tree"), Copying::Links);
     let verdict = tree.is_compiled_as_by_compileall("corpus", &modules);
     assert!(verdict.sources > 20_000);
+    tree.is_the_same_elsewhere();
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
+use pyc_txn::python::marshal::{self, Format};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -97,6 +98,8 @@ impl Tree {
         clock.tell("compileall");
         let verdict = self.compare();
         clock.tell("compare");
+        self.is_same_when_canonical();
+        clock.tell("canonical");
         println!(
             "{name}: {} sources, {} pycs ({} of the same bytes), {} without",
             verdict.sources,
@@ -108,6 +111,47 @@ impl Tree {
         assert_eq!(failed, verdict.without, "what does not compile in {name}");
         assert_eq!(verdict.pycs + verdict.without.len(), verdict.sources * LEVELS.len());
         verdict
+    }
+
+    /// Demands that the bytecode that is there now is what was set aside, byte for byte, when it is canonical.
+    fn is_same_when_canonical(&self) {
+        let format = format();
+        for (name, theirs) in self.bytecode_beside() {
+            let (header, code) = theirs.0.split_at(16);
+            let mut code = code.to_vec();
+            let canonical = marshal::canonicalize(&mut code, format).unwrap();
+            let same = [header, canonical.bytes()].concat() == theirs.1;
+            assert!(same, "{} is another when it is canonical", name.display());
+        }
+    }
+
+    /// Demands that the program makes the same of the tree with another number of workers, in other surroundings.
+    /// What is to be compared with has been set aside.
+    pub fn is_the_same_elsewhere(&self) {
+        let mut commit = self.program("commit");
+        commit.args(["--quiet", "-f", "-j", "7", "--python", PYTHON]).arg(self.path());
+        commit.env_clear().current_dir("/");
+        commit.envs([("LC_ALL", "C.UTF-8"), ("TZ", "Asia/Kathmandu"), ("PYTHONHASHSEED", "4711")]);
+        let output = run(&mut commit);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", words(&output));
+        let pycs = self.bytecode_beside().filter(|(name, _)| !name.to_string_lossy().contains(".opt-"));
+        let mut count = 0;
+        for (name, (now, before)) in pycs {
+            assert!(now == before, "{} is another elsewhere", name.display());
+            count += 1;
+        }
+        assert!(count > 0);
+    }
+
+    /// Each pyc that is there now, and what was set aside in its place.
+    fn bytecode_beside(&self) -> impl Iterator<Item = (PathBuf, (Vec<u8>, Vec<u8>))> {
+        let files = WalkDir::new(self.path()).into_iter().map(|entry| entry.unwrap().into_path());
+        let pycs = files.filter(|path| path.parent().is_some_and(|folder| folder.ends_with("__pycache__")));
+        pycs.map(|path| {
+            let aside = path.parent().unwrap().with_file_name(COMMITTED).join(path.file_name().unwrap());
+            let both = (fs::read(&path).unwrap(), fs::read(aside).unwrap());
+            (path, both)
+        })
     }
 
     /// Compiles the tree with the program at all levels, in one transaction; what it says did not compile.
@@ -226,6 +270,12 @@ pub fn python(options: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// The format of [`PYTHON`]'s code.
+fn format() -> Format {
+    let minor = words(&succeed(python(&["-I", "-c"]).arg("import sys; print(sys.version_info[1], end='')")));
+    Format::of(3, minor.parse().unwrap()).unwrap()
 }
 
 /// The cache tag of [`PYTHON`].

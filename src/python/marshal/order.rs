@@ -46,7 +46,7 @@ impl<'a> Rewriting<'a> {
             output: Vec::with_capacity(bytes.len()),
             numbers: vec![None; survey.slots.len()],
             next: 0,
-            ranges: std::iter::once(0..offset(bytes.len())).collect(),
+            ranges: vec![Range { start: 0, end: offset(bytes.len()) }],
         }
     }
 
