@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cd tests/fuzz && ./seeds ../../target/fuzz-corpus
+//! export CARGO_TARGET_DIR=../../target/fuzz
 //! cargo +nightly fuzz run --fuzz-dir . marshal ../../target/fuzz-corpus -- -max_len=4096 -max_total_time=600
 //! ```
 //!
