@@ -1,11 +1,13 @@
 //! `commit`, `record`, `stage`, `recover` and `rollback`.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::disk::Escaped;
 use crate::txn::compilers;
 use crate::txn::intent::{Action, TxnId};
-use crate::txn::journal::{Journal, JournalError};
+use crate::txn::journal::Journal;
 use crate::txn::lock::Writer;
 use crate::txn::plan::{Compiler, Plan, Planner, located};
 use crate::txn::publish::Committing;
@@ -153,13 +155,13 @@ pub(super) fn rollback(run: &Run<'_>) -> Result<Status> {
 pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
     let root = &run.config.root;
     let journal = run.journal_to_read()?;
-    let mut compilers = Vec::new();
-    for path in selection::executables(root, &compiling.python)? {
-        compilers.push(compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?);
-    }
+    let mut problems = Vec::new();
+    let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
+    let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
-    let plan = make_plan(run, journal.as_ref(), &known, &compilers, selection, compiling)?;
+    let mut plan = make_plan(run, journal.as_ref(), &known, &compilers, selection, compiling)?;
+    plan.problems.append(&mut problems);
     for group in &plan.groups {
         for action in &group.actions {
             let (word, name) = match action {
@@ -193,18 +195,9 @@ pub(super) fn plan(
     selection: &Selection,
     compiling: &Compiling,
 ) -> Result<Plan> {
-    let mut compilers = Vec::new();
     let mut problems = Vec::new();
-    for path in selection::executables(&run.config.root, &compiling.python)? {
-        match compilers::resolve(journal, &path, run.interrupt) {
-            Ok(compiler) => compilers.push(compiler),
-            // One that is half installed is no reason to do nothing for the others.
-            Err(error) if compiling.python.is_empty() && !error.is::<JournalError>() => {
-                problems.push(format!("{error:#}"));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
+    let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
     let mut plan = make_plan(run, Some(journal), &known, &compilers, selection, compiling)?;
     plan.problems.append(&mut problems);

@@ -8,22 +8,23 @@ use crate::debian::dpkg;
 use crate::txn::lock::Lock;
 
 use super::args::{Compiling, Selection, When};
-use super::session::Run;
+use super::session::{Run, Unfinished};
 use super::{Status, commit};
 
 /// Does what is due.
 pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
     match when {
         When::Configure | When::Triggered => everything(run),
-        When::Remove | When::AfterApt | When::Boot => pending(run),
+        When::Remove | When::AfterApt | When::Boot => pending(run, run.unfinished()?),
         When::Before => recover(run),
         // Under apt this dpkg is one of several: apt's own hook comes at the end.
         When::AfterDpkg if dpkg::has_frontend() => Ok(Status::Done),
         When::AfterDpkg => {
-            if run.unfinished()?.is_pending && dpkg::will_call_us(&run.config.root) {
+            let unfinished = run.unfinished()?;
+            if unfinished.is_pending && dpkg::will_call_us(&run.config.root) {
                 return Ok(Status::Done);
             }
-            pending(run)
+            pending(run, unfinished)
         }
     }
 }
@@ -36,8 +37,7 @@ fn everything(run: &Run<'_>) -> Result<Status> {
 }
 
 /// Finishes what is left over and commits what is pending.
-fn pending(run: &Run<'_>) -> Result<Status> {
-    let unfinished = run.unfinished()?;
+fn pending(run: &Run<'_>, unfinished: Unfinished) -> Result<Status> {
     // Where compiling is switched off the trigger has said so.
     if unfinished.is_pending && run.config.settings.enabled {
         let mut planning = |journal: &mut _| commit::plan_rest(run, journal);

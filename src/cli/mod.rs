@@ -2,6 +2,9 @@
 //!
 //! Owns the command line, the words on the terminal and the exit status. How a transaction works is not known
 //! here; each command is a few calls into [`crate::txn`].
+//!
+//! The way of a package's request: its postinst calls `py3compile`, which records it and activates dpkg's trigger
+//! (`deferred`); at the end of the run the trigger calls `hook`, and that `commit`: stage, decide, publish.
 
 mod args;
 mod clean;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::builder::PathBufValueParser;
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::{CommandFactory, Parser};
 
 use crate::config::Config;
 use crate::debian::{dpkg, packages};
@@ -24,7 +24,7 @@ use crate::txn::tree::{self, Listing};
 use crate::txn::walk;
 
 use super::original::Call;
-use super::py3compile;
+use super::py3compile::{self, Usual};
 use super::report::{self, Reporter};
 use super::session::Run;
 use super::{Status, clean, deferred};
@@ -43,15 +43,8 @@ const UNKNOWN_VERSION: u8 = 4;
 #[command(override_usage = "py3clean [-V VERSION] [-p PACKAGE] [DIR_OR_FILE]")]
 #[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct Arguments {
-    /// Show program's version number and exit
-    #[arg(long, action = ArgAction::Version)]
-    version: Option<bool>,
-    /// Say what is done
-    #[arg(short, long, overrides_with = "quiet")]
-    verbose: bool,
-    /// Say nothing but what went wrong (the default)
-    #[arg(short, long, overrides_with = "verbose")]
-    quiet: bool,
+    #[command(flatten)]
+    usual: Usual,
     /// The modules of this package; with DIR only those that are there
     #[arg(short, long, value_name = "PACKAGE", allow_hyphen_values = true)]
     package: Option<String>,
@@ -94,7 +87,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         report::result(&Arguments::command().render_usage().to_string());
         return call.status(Status::SomeFailed);
     }
-    let prepared = py3compile::config(arguments.verbose, "PYCLEAN_DEBUG")
+    let prepared = py3compile::config(&arguments.usual, "PYCLEAN_DEBUG")
         .and_then(|config| Ok((config, Interrupt::install()?)));
     match prepared {
         Ok((config, interrupt)) => perform(&call, &arguments, &tag, &config, &interrupt),

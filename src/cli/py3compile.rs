@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::{ArgAction, Args, CommandFactory, Parser};
 
 use crate::config::{Config, Settings, Verbosity, default_state_dir};
 use crate::debian::dpkg;
@@ -45,15 +45,8 @@ pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(
 )]
 #[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct Arguments {
-    /// Show program's version number and exit
-    #[arg(long, action = ArgAction::Version)]
-    version: Option<bool>,
-    /// Say what is done
-    #[arg(short, long, overrides_with = "quiet")]
-    verbose: bool,
-    /// Say nothing but what went wrong (the default)
-    #[arg(short, long, overrides_with = "verbose")]
-    quiet: bool,
+    #[command(flatten)]
+    usual: Usual,
     /// Compile also what is up to date
     #[arg(short, long)]
     pub(super) force: bool,
@@ -74,6 +67,20 @@ pub(super) struct Arguments {
     /// Directories of modules, or single ones
     #[arg(value_name = "DIR_OR_FILE", value_parser = PathBufValueParser::new())]
     pub(super) paths: Vec<PathBuf>,
+}
+
+/// The options that both front ends have.
+#[derive(Debug, Args)]
+pub(super) struct Usual {
+    /// Show program's version number and exit
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
+    /// Say what is done
+    #[arg(short, long, overrides_with = "quiet")]
+    verbose: bool,
+    /// Say nothing but what went wrong (the default)
+    #[arg(short, long, overrides_with = "verbose")]
+    quiet: bool,
 }
 
 fn range(text: &str) -> Result<Range, String> {
@@ -111,17 +118,17 @@ fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
 }
 
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
-    let mut config = config(arguments.verbose, "PYCOMPILE_DEBUG")?;
+    let mut config = config(&arguments.usual, "PYCOMPILE_DEBUG")?;
     arguments.apply(&mut config.settings);
     Ok((config, Interrupt::install()?))
 }
 
 /// The configuration of a front end: nothing of it is on its command line.
-pub(super) fn config(verbose: bool, debug: &str) -> Result<Config> {
+pub(super) fn config(usual: &Usual, debug: &str) -> Result<Config> {
     let root = settings::root(None)?;
     let state_dir = default_state_dir(&root);
     let settings = settings::read(&root, None)?;
-    let verbose = verbose || std::env::var_os(debug).is_some_and(|value| value == "1");
+    let verbose = usual.verbose || std::env::var_os(debug).is_some_and(|value| value == "1");
     let verbosity = if verbose { Verbosity::Verbose } else { Verbosity::Quiet };
     Ok(Config { root, state_dir, settings, patience: PATIENCE, verbosity })
 }
@@ -201,7 +208,7 @@ mod tests {
         assert_eq!(arguments.range, Some("-3.7".parse().unwrap()));
         assert_eq!((arguments.exclude.len(), arguments.paths.len()), (2, 1));
         let arguments = parsed(&["-v", "-q", "-p", "a", "-p", "b", "-V3.1-", "--", "-f"]).unwrap();
-        assert!(!arguments.verbose && !arguments.force && arguments.package.as_deref() == Some("b"));
+        assert!(!arguments.usual.verbose && !arguments.force && arguments.package.as_deref() == Some("b"));
         assert_eq!(arguments.paths, [PathBuf::from("-f")]);
     }
 

@@ -11,7 +11,7 @@ use crate::disk::{Quoted, cause};
 use crate::python::pycache::Remnant;
 use crate::root::Root;
 use crate::txn::intent::InterpreterId;
-use crate::txn::journal::Journal;
+use crate::txn::journal::{Journal, JournalError};
 use crate::txn::plan::{Compiler, Plan, Planner, Request, Wishes};
 use crate::txn::tree;
 
@@ -28,7 +28,7 @@ impl Selected {
     /// What PATHs and packages mean; without any, the public module directories.
     pub(super) fn of(root: &Root, selection: &Selection, journal: Option<&Journal>) -> Result<Self> {
         let mut selected = Self::default();
-        if selection.paths.is_empty() && selection.packages.is_empty() {
+        if selection.is_empty() {
             selected.request.trees = pythons::public_directories(root);
         }
         for path in &selection.paths {
@@ -84,6 +84,27 @@ pub(super) fn executables(root: &Root, named: &[String]) -> Result<Vec<PathBuf>>
         return Ok(pythons::supported(root));
     }
     named.iter().map(|name| executable(root, name)).collect()
+}
+
+/// The interpreters that are asked for, as `resolve` knows them. One that nobody named and that does not answer, while
+/// its package is half installed, is a problem and no reason to do nothing for the others.
+pub(super) fn compilers(
+    root: &Root,
+    named: &[String],
+    problems: &mut Vec<String>,
+    mut resolve: impl FnMut(&Path) -> Result<Compiler>,
+) -> Result<Vec<Compiler>> {
+    let mut compilers = Vec::new();
+    for path in executables(root, named)? {
+        match resolve(&path) {
+            Ok(compiler) => compilers.push(compiler),
+            Err(error) if named.is_empty() && !error.is::<JournalError>() => {
+                problems.push(format!("{error:#}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(compilers)
 }
 
 fn executable(root: &Root, name: &str) -> Result<PathBuf> {

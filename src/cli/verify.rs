@@ -106,16 +106,11 @@ impl Job<'_> {
     }
 
     /// The interpreters that were named, or the supported ones that answer.
-    fn compilers(&self, mut resolve: impl FnMut(&Path) -> Result<Compiler>) -> Result<Vec<Compiler>> {
+    fn compilers(&self, resolve: impl FnMut(&Path) -> Result<Compiler>) -> Result<Vec<Compiler>> {
+        let mut problems = Vec::new();
         let named = &self.compiling.python;
-        let mut compilers = Vec::new();
-        for path in selection::executables(&self.run.config.root, named)? {
-            match resolve(&path) {
-                Ok(compiler) => compilers.push(compiler),
-                Err(error) if named.is_empty() => self.run.reporter.failure(&format!("pyc-txn: {error:#}")),
-                Err(error) => return Err(error),
-            }
-        }
+        let compilers = selection::compilers(&self.run.config.root, named, &mut problems, resolve)?;
+        problems.iter().for_each(|problem| self.run.reporter.failure(&format!("pyc-txn: {problem}")));
         Ok(compilers)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A request goes one way: [`plan`] compares it with what is there, [`journal`] records the intents, [`stage`]
 //! compiles them, [`decide`] makes the decision durable, [`publish`] renames and settles; [`recover`] does the
-//! rest of that way for a run that was stopped. Nothing in here knows what a maintainer script is.
+//! rest of that way for a run that was stopped. What was published and is out of the tree for a while is [`retired`];
+//! [`verify`] looks at what is in it. Nothing in here knows what a maintainer script is.
 
 mod adopt;
 mod compile;

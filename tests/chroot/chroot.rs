@@ -253,7 +253,7 @@ impl Chroot {
     /// What has become of the chroot: packages that are not installed properly, what pyc-txn says, and
     /// the changed files of the places that matter, the first hundred.
     pub fn in_words(&self) -> String {
-        let script = "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n' | grep -v '^ii' || true
+        let script = "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n' | grep -v '^ii'
             if command -v pyc-txn >/dev/null; then pyc-txn status; pyc-txn log; fi";
         let output = self.command(&["sh", "-c", script]).output().unwrap();
         let mut words = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
