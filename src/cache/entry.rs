@@ -137,7 +137,13 @@ mod tests {
     use super::*;
 
     fn origin<'a>(source_hash: &'a [u8; 32], filename: &'a str, cache_tag: &'a str) -> Origin<'a> {
-        Origin { source_hash, filename: filename.as_bytes(), magic: *b"\xa7\x0d\x0d\x0a", cache_tag, level: 0 }
+        Origin {
+            source_hash,
+            filename: filename.as_bytes(),
+            magic: *b"\xa7\x0d\x0d\x0a",
+            cache_tag,
+            level: 0,
+        }
     }
 
     #[test]

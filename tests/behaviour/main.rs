@@ -15,6 +15,8 @@ mod installation;
 mod oracle;
 
 mod adoption;
+mod cache;
+mod cache_trust;
 mod commands;
 mod commit;
 mod compiling;
