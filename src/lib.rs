@@ -9,7 +9,7 @@
 //! cache/             the shared bytecode cache: code by what it was compiled from
 //! python/  debian/   what CPython defines; what Debian defines
 //! disk.rs            the only code that changes the filesystem
-//! root.rs, interrupt.rs, buffer.rs, config.rs
+//! root.rs, interrupt.rs, parallel.rs, buffer.rs, config.rs
 //! ```
 
 pub mod buffer;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod debian;
 pub mod disk;
 pub mod interrupt;
+pub mod parallel;
 pub mod python;
 pub mod root;
 pub mod txn;

@@ -51,10 +51,11 @@ impl Survey {
         for shard in shards() {
             let files = match dir.open_child(&shard) {
                 Err(error) if error.is_missing() => continue,
-                opened => opened?.examine_all()?,
+                opened => opened?,
             };
-            for (name, kind, identity) in files {
-                let Some(name) = name.to_str().filter(|_| kind == Kind::File) else { continue };
+            for name in files.names()? {
+                let Some((Kind::File, identity)) = files.examine(&name)? else { continue };
+                let Some(name) = name.to_str() else { continue };
                 if let Some(key) = Key::at(&shard, name) {
                     survey.entries.push(Found { key, bytes: on_disk(identity.size), used: identity.mtime });
                 } else if name.starts_with(NEW) {

@@ -95,11 +95,14 @@ impl Value<'_> {
         self.checked(Ok::<T, String>)
     }
 
-    /// A path, or a table.
+    /// A path, or a table; the empty path is none.
     fn cache(self) -> Result<CachePlace, String> {
-        let check = |place: CachePlace| match &place.path {
-            Some(path) if path.is_relative() => Err("a path that does not begin with '/'".to_owned()),
-            _ => Ok(place),
+        let check = |mut place: CachePlace| {
+            place.path.take_if(|path| path.as_os_str().is_empty());
+            match &place.path {
+                Some(path) if path.is_relative() => Err("a path that does not begin with '/'".to_owned()),
+                _ => Ok(place),
+            }
         };
         match self.value.get_ref() {
             DeValue::String(_) => {
@@ -162,6 +165,7 @@ mod tests {
         };
         let path = || Some(PathBuf::from("/c"));
         assert_eq!(place(""), (None, 1000));
+        assert_eq!(place("cache = ''\n"), (None, 1000));
         assert_eq!(place("cache = '/c'\n"), (path(), 1000));
         assert_eq!(place("cache = { path = '/c' }\n"), (path(), 1000));
         assert_eq!(place("cache = { megabytes = 7 }\n"), (None, 7));
