@@ -219,46 +219,39 @@ fn warnings_come_out_as_they_went_in() {
     second.run(&["status"]).exits(0).says("1 warnings in 1 sources");
 }
 
-/// Commits a system of which each entry was damaged, no two of them in the same way.
+/// Commits a system of which so many entries were damaged, each in its own way.
 #[track_caller]
-fn damaged_entries_are_compiled_and_replaced(damages: &[Box<dyn Fn(&[u8]) -> Vec<u8>>]) {
+fn damaged_entries_are_compiled_and_replaced(count: usize, damage: impl Fn(usize, &[u8]) -> Vec<u8>) {
     let shared = Shared::new();
-    let names: Vec<String> = (0..damages.len()).map(|number| format!("m{number}.py")).collect();
+    let names: Vec<String> = (0..count).map(|number| format!("m{number}.py")).collect();
     let sources: Vec<(&str, &str)> =
         names.iter().map(|name| (name.as_str(), "x = 1\nassert (x, 'warns')\n")).collect();
     let first = system(&sources);
     shared.commit(&first, &[]).exits(0);
     let entries = shared.entries();
     let whole: Vec<Vec<u8>> = entries.iter().map(|entry| fs::read(entry).unwrap()).collect();
-    assert_eq!(whole.len(), damages.len());
-    for ((entry, bytes), damage) in entries.iter().zip(&whole).zip(damages) {
-        fs::write(entry, damage(bytes)).unwrap();
+    assert_eq!(whole.len(), count);
+    for (number, (entry, bytes)) in entries.iter().zip(&whole).enumerate() {
+        fs::write(entry, damage(number, bytes)).unwrap();
     }
     let second = system(&sources);
     let outcome = shared.commit(&second, &[]).exits(0);
-    let outcome = outcome.says(&format!("compiled {} ", damages.len())).does_not_say("reused");
+    let outcome = outcome.says(&format!("compiled {count} ")).does_not_say("reused");
     assert!(bytecode(&first, &sources) == bytecode(&second, &sources), "{}", outcome.context());
     for (entry, bytes) in entries.iter().zip(&whole) {
         assert!(fs::read(entry).unwrap() == *bytes, "{} is not replaced", entry.display());
     }
-    shared.commit(&system(&sources), &[]).exits(0).says(&format!("reused {} ", damages.len()));
+    shared.commit(&system(&sources), &[]).exits(0).says(&format!("reused {count} "));
 }
 
 #[test]
 fn an_entry_with_any_byte_changed_is_compiled_and_replaced() {
-    // The length of an entry differs by one for names of two digits.
-    damaged_entries_are_compiled_and_replaced(
-        &(0..150)
-            .map(|place| {
-                Box::new(move |bytes: &[u8]| {
-                    let mut other = bytes.to_vec();
-                    let place = place * bytes.len() / 150;
-                    other[place] ^= 1 << (place % 8);
-                    other
-                }) as Box<dyn Fn(&[u8]) -> Vec<u8>>
-            })
-            .collect::<Vec<_>>(),
-    );
+    const SAMPLES: usize = 150;
+    damaged_entries_are_compiled_and_replaced(SAMPLES, |number, bytes| {
+        let mut other = bytes.to_vec();
+        other[number * bytes.len() / SAMPLES] ^= 1 << (number % 8);
+        other
+    });
 }
 
 #[test]
@@ -273,8 +266,7 @@ fn an_entry_that_is_cut_off_longer_or_another_s_is_compiled_and_replaced() {
         |bytes| [bytes, b"x"].concat(),
         |bytes| vec![0; bytes.len()],
     ];
-    let damages = damages.map(|damage| Box::new(damage) as Box<dyn Fn(&[u8]) -> Vec<u8>>);
-    damaged_entries_are_compiled_and_replaced(&damages);
+    damaged_entries_are_compiled_and_replaced(damages.len(), |number, bytes| damages[number](bytes));
     let shared = Shared::new();
     let sources = [("a.py", "x = 1\n"), ("b.py", "x = 2\n")];
     shared.commit(&system(&sources), &[]).exits(0);
