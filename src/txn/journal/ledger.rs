@@ -10,10 +10,12 @@ use rusqlite::{Connection, Row};
 use super::Journal;
 use super::error::Result;
 use super::registry::{identity, mode, name, path};
+use super::seals;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
 use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
+use crate::txn::seal::Seal;
 
 /// A published target.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub struct Shelf {
     pub published: HashMap<OsString, LedgerEntry>,
     /// What could not be compiled.
     pub failed: HashMap<OsString, FailureEntry>,
+    /// The seal of its `__pycache__`.
+    pub seal: Option<Seal>,
 }
 
 impl Journal {
@@ -144,6 +148,14 @@ impl Journal {
             while let Some(row) = rows.next()? {
                 let shelf = shelves.entry(path(row, 0)?).or_default();
                 shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
+            }
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT path, inode, mtime, ctime FROM seals JOIN directories ON directories.id = directory
+                 WHERE {which}"
+            ))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+            while let Some(row) = rows.next()? {
+                shelves.entry(path(row, 0)?).or_default().seal = Some(seals::seal(row, 1)?);
             }
             Ok(shelves)
         })
