@@ -245,7 +245,7 @@ impl Planner<'_> {
             return None;
         }
         let (interpreter, level, mode) = (wish.compiler.id, wish.level, wish.mode);
-        let (source, force, seen) = (source.clone(), wish.force, *seen);
+        let (source, force, seen) = (source.clone(), wish.force, (*seen).into());
         Some(Compile { source, target, interpreter, level, mode, force, seen })
     }
 
