@@ -88,7 +88,7 @@ impl Comparison<'_> {
             return None;
         }
         let Wishes { mode, force, .. } = *self.wishes;
-        let (source, interpreter, seen) = (source.clone(), compiler.id, *seen);
+        let (source, interpreter, seen) = (source.clone(), compiler.id, (*seen).into());
         Some(Compile { source, target, interpreter, level, mode, force, seen })
     }
 

@@ -37,6 +37,7 @@ mod removal;
 mod reproducible;
 mod retired;
 mod reuse;
+mod schemas;
 mod seals;
 mod signals;
 mod sources;
