@@ -14,8 +14,8 @@ const DIRECTORIES: usize = 130;
 fn sealed() -> (World, PathBuf) {
     let world = World::new();
     for number in 0..DIRECTORIES {
-        world.write(&format!("p{number}/a.py"), "x = 1\n");
-        world.write(&format!("p{number}/b.py"), "y = 1\n");
+        world.write(format!("p{number}/a.py"), "x = 1\n");
+        world.write(format!("p{number}/b.py"), "y = 1\n");
     }
     world.commit().exits(0).says("compiled 260 ");
     let says = format!("sealed {DIRECTORIES} directories");
@@ -35,7 +35,7 @@ fn whatever_changes_is_seen_in_a_sealed_tree() {
             PYTHON.as_ref(),
             "timestamp",
             0,
-            &[source.clone()],
+            std::slice::from_ref(&source),
             outcome.context(),
         );
     };
@@ -61,13 +61,13 @@ fn whatever_changes_is_seen_in_a_sealed_tree() {
     let pyc_of_other = world.pyc(&other);
     fs::remove_file(&pyc_of_other).unwrap();
     world.commit().exits(0).says("compiled 1 ");
-    let third = world.pyc(&world.tree().join("p9/a.py"));
+    let third = world.pyc(world.tree().join("p9/a.py"));
     let whole = fs::read(&third).unwrap();
     fs::write(third.with_extension("new"), &whole[..whole.len() / 2]).unwrap();
     fs::rename(third.with_extension("new"), &third).unwrap();
     world.commit().exits(0).says("compiled 1 ");
     assert_eq!(fs::read(&third).unwrap(), whole);
-    let leftover = world.pyc(&world.tree().join("p10/a.py")).with_extension("pyc.123456");
+    let leftover = world.pyc(world.tree().join("p10/a.py")).with_extension("pyc.123456");
     fs::write(&leftover, "").unwrap();
     world.commit().exits(0).says("removed 1 ");
     assert!(!leftover.exists() && pyc.exists());
