@@ -97,14 +97,15 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
-/// Opens the lock file `path`, creating it if it is missing; it is never replaced or removed.
+/// Opens the lock file `path`, creating it with `mode` if it is missing; it is never replaced or removed. Who can
+/// open it can hold the lock.
 ///
 /// # Errors
 /// What `open(2)` says.
-pub fn open_lock_file(path: &Path) -> Result<File> {
+pub fn open_lock_file(path: &Path, mode: u32) -> Result<File> {
     fault::step("open lock", path)
         .and_then(|()| {
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
+            File::options().read(true).write(true).create(true).truncate(false).mode(mode).open(path)
         })
         .map_err(|cause| Error::new("open", path, cause))
 }

@@ -18,6 +18,9 @@ const FILE: &str = "tally";
 /// Its length in bytes.
 const LENGTH: usize = 256;
 
+/// It is for nobody else to hold.
+const MODE: u32 = 0o600;
+
 /// How often a lock that is held is asked for again.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -53,7 +56,7 @@ impl Tally {
         work: impl FnOnce(&mut Self) -> Result<T, disk::Error>,
     ) -> Result<Option<T>, disk::Error> {
         let path = dir.path().join(FILE);
-        let mut lock = RwLock::new(disk::open_lock_file(&path)?);
+        let mut lock = RwLock::new(disk::open_lock_file(&path, MODE)?);
         let began = Instant::now();
         let held = loop {
             match lock.try_write() {

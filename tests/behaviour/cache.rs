@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::aid::{Damage, finish, names, set_mode, set_mtime, stamp, start};
+use crate::aid::{self, Damage, finish, names, set_mode, set_mtime, stamp, start};
 use crate::fake::Fake;
 use crate::installation::{Installation, PUBLIC};
 use crate::oracle;
@@ -166,7 +167,7 @@ fn the_mode_and_the_time_of_a_source_are_its_own() {
     set_mode(&source, 0o600);
     set_mtime(&source, TIME + 1, 0);
     let outcome = shared.commit(&other, &[]).exits(0).says("reused 1 ");
-    assert_eq!(crate::aid::mode(&other.pyc("a.py")), 0o600, "{}", outcome.context());
+    assert_eq!(aid::mode(&other.pyc("a.py")), 0o600, "{}", outcome.context());
     assert_eq!(oracle::header_mtime(&other.pyc("a.py")), TIME + 1, "{}", outcome.context());
     let hashed = system(&sources);
     shared.commit(&hashed, &["--invalidation", "unchecked-hash"]).exits(0).says("reused 1 ");
@@ -388,7 +389,8 @@ fn what_a_killed_writer_left_goes_and_what_another_is_writing_stays() {
         fs::write(path, "half").unwrap();
         set_mtime(path, TIME, 0);
     }
-    fs::write(&young, "half").unwrap();
+    let minutes_ago = SystemTime::now() - Duration::from_secs(600);
+    fs::File::open(&young).unwrap().set_modified(minutes_ago).unwrap();
     // Once a day everything is looked at; whoever finds no tally does it, too.
     fs::remove_file(shared.path.join("tally")).unwrap();
     shared.commit(&system(&sources), &[]).exits(0).says("reused 1 ");
@@ -453,10 +455,15 @@ fn none_is_used_unless_one_is_named() {
         assert!(!place.exists());
     }
     world.run_on_tree(&["commit", "--config", file.to_str().unwrap()]).exits(0).says("nothing to do");
+    fs::remove_file(world.tree().join("a.py")).unwrap();
+    world.run_on_tree(&["commit", "--config", file.to_str().unwrap()]).exits(0).says("removed 1");
     assert!(!place.exists(), "nothing was to be compiled");
+    world.write("a.py", "x = 1\n");
     world.run_on_tree(&["commit", "-f", "--config", file.to_str().unwrap()]).exits(0).says("compiled 1 ");
-    assert_eq!(crate::aid::mode(&place), 0o700);
-    assert_eq!(Shared::at(&place).entries().len(), 1);
+    let entries = Shared::at(&place).entries();
+    assert_eq!(entries.len(), 1);
+    let modes = [&place, entries[0].parent().unwrap(), &entries[0], &place.join("tally")].map(aid::mode);
+    assert_eq!(modes, [0o700, 0o700, 0o600, 0o600]);
 }
 
 /// A system with a module of a package.

@@ -207,6 +207,12 @@ fn a_cache_that_is_full_takes_nothing_more_and_holds_nothing_up() {
         assert!(entries.iter().all(whole), "{entries:?}\n{}", outcome.context());
         let reused = format!("reused {} ", entries.len());
         shared.commit(&system(&sources), &[]).exits(0).says(&reused);
+        // The first that has no room is the last that is tried, though there is room for the next, a small one.
+        shared.ask(&["--clear"]).exits(0);
+        let huge = format!("x = '{}'\n", "-".repeat(100_000));
+        let sources = [("a.py", huge.as_str()), ("b.py", "x = 1\n")];
+        let outcome = shared.commit(&system(&sources), &["-j", "1"]).exits(0).says("No space left on device");
+        assert_eq!(shared.json("entries"), 0, "{}", outcome.context());
     });
 }
 
