@@ -16,6 +16,7 @@ mod oracle;
 
 mod adoption;
 mod cache;
+mod cache_room;
 mod cache_trust;
 mod commands;
 mod commit;
