@@ -43,7 +43,8 @@ use room::Survey;
 use tally::Tally;
 
 /// What is in the cache is for nobody else to read: it may come from sources that are not either.
-const MODES: (u32, u32) = (0o700, 0o600);
+const DIRECTORY_MODE: u32 = 0o700;
+const ENTRY_MODE: u32 = 0o600;
 
 /// How exactly it is known when an entry was used last: no hit writes to an entry that was used so lately.
 const GRANULARITY: Duration = Duration::from_secs(3600);
@@ -133,7 +134,7 @@ impl Cache {
 
 impl Store {
     fn open(path: &Path, limit: Option<u64>) -> Result<Self, Refused> {
-        trust::create(path, MODES.0).map(|dir| Self::new(dir, limit))
+        trust::create(path, DIRECTORY_MODE).map(|dir| Self::new(dir, limit))
     }
 
     /// The cache at `path`; `None` where there is no directory yet.
@@ -199,10 +200,10 @@ impl Store {
         }
         let (shard, number) = (key.shard(), self.written.fetch_add(1, Ordering::Relaxed));
         let new = format!("{shard}/{}{:016x}-{number}", room::NEW, self.token);
-        let create = || self.dir.create_file(&new, MODES.1, parts);
+        let create = || self.dir.create_file(&new, ENTRY_MODE, parts);
         let created = match create() {
             Err(error) if error.is_missing() => {
-                self.dir.create_child(&shard, MODES.0).and_then(|_shard| create())
+                self.dir.create_child(&shard, DIRECTORY_MODE).and_then(|_shard| create())
             }
             created => created,
         };
