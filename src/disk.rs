@@ -11,11 +11,13 @@ mod dir;
 mod error;
 pub mod fault;
 mod identity;
+mod look;
 mod quote;
 
-pub use dir::{Dir, Kind, Renamed};
+pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
+pub use look::Kind;
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;

@@ -8,7 +8,7 @@
 //! txn/               the protocol: state, journal, lock, plan, stage, decide, publish, recover
 //! python/  debian/   what CPython defines; what Debian defines
 //! disk.rs            the only code that changes the filesystem
-//! root.rs, interrupt.rs, buffer.rs, config.rs
+//! root.rs, interrupt.rs, parallel.rs, buffer.rs, config.rs
 //! ```
 
 pub mod buffer;
@@ -17,6 +17,7 @@ pub mod config;
 pub mod debian;
 pub mod disk;
 pub mod interrupt;
+pub mod parallel;
 pub mod python;
 pub mod root;
 pub mod txn;

@@ -1,7 +1,5 @@
 //! `clean`: remove the bytecode of trees and packages.
 
-use std::ffi::OsString;
-
 use anyhow::Result;
 
 use crate::disk::Escaped;
@@ -10,9 +8,10 @@ use crate::txn::compilers;
 use crate::txn::intent::{Action, Group};
 use crate::txn::journal::Removal;
 use crate::txn::lock::Writer;
+use crate::txn::plan::Plan;
 use crate::txn::publish;
 use crate::txn::tree::{self, Listing};
-use crate::txn::walk;
+use crate::txn::walk::{self, Walk};
 
 use super::Status;
 use super::args::Selection;
@@ -28,18 +27,18 @@ pub(super) fn clean(
     dry_run: bool,
 ) -> Result<Status> {
     if dry_run {
-        let (groups, problems) = collect(run, selection, python)?;
-        show(run, &groups);
-        return Ok(complain(run, &problems));
+        let plan = collect(run, selection, python)?;
+        show(run, &plan.groups);
+        return Ok(complain(run, &plan.problems));
     }
     run.with_writer(|writer| {
-        let (groups, problems) = collect(run, selection, python)?;
-        let status = complain(run, &problems);
-        if groups.is_empty() {
+        let plan = collect(run, selection, python)?;
+        let status = complain(run, &plan.problems);
+        if plan.is_empty() {
             run.reporter.result("pyc-txn: nothing to remove");
             return Ok(status);
         }
-        Ok(match remove(run, writer, &groups, Removal::Delete)? {
+        Ok(match remove(run, writer, &plan.groups, Removal::Delete)? {
             Status::Done => status,
             failed => failed,
         })
@@ -65,8 +64,8 @@ pub(super) fn remove(
     Ok(if counts.failed > 0 { Status::SomeFailed } else { Status::Done })
 }
 
-/// What is to be removed, by directory, and what could not be examined.
-fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(Vec<Group>, Vec<String>)> {
+/// What is to be removed, and what could not be examined.
+fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Plan> {
     let root = &run.config.root;
     let journal = run.journal_to_read()?;
     let mut tags = Vec::new();
@@ -77,35 +76,27 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<(V
         }
     }
     let selected = Selected::of(root, selection, journal.as_ref())?;
-    let mut problems = selected.problems;
-    let mut groups = Vec::new();
-    let mut add = |listing: &Listing, only: Option<&OsString>| {
-        let is_meant = |remnant: &Remnant| {
-            only.is_none_or(|only| remnant.source() == *only)
-                && (tags.is_empty() || tags.iter().any(|tag| tag.as_bytes() == remnant.tag()))
-        };
-        let remnants = listing.cached.keys().filter_map(|name| Remnant::parse(name)).filter(is_meant);
-        let actions: Vec<Action> = remnants.map(Action::Remove).collect();
-        if !actions.is_empty() {
-            groups.push(Group { directory: listing.directory.clone(), owner: None, actions });
-        }
+    let is_tagged = |_: &Listing, remnant: &Remnant| {
+        tags.is_empty() || tags.iter().any(|tag: &String| tag.as_bytes() == remnant.tag())
     };
+    let mut plan = Plan { problems: selected.problems, ..Plan::default() };
     for top in &selected.request.trees {
-        walk::walk(root, top, &mut problems, |listings| {
-            listings.for_each(|listing| add(&listing, None));
-            Ok(())
-        })?;
+        let walk = Walk::begin(root, top);
+        let remove = |part: &mut Plan, listing: Listing| part.remove(listing, None, is_tagged);
+        let parts = walk.visit(walk::THREADS, &mut plan.problems, remove);
+        parts.into_iter().for_each(|part| plan.append(part));
     }
     for (path, _) in &selected.request.files {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             continue;
         };
-        let name = name.to_owned();
-        if let Ok(listing) = tree::list(root, directory, std::slice::from_ref(&name)) {
-            add(&listing, Some(&name));
+        if let Ok(listing) = tree::list(root, directory, &[]) {
+            plan.remove(listing, None, |listing, remnant| {
+                remnant.source() == name && is_tagged(listing, remnant)
+            });
         }
     }
-    Ok((groups, problems))
+    Ok(plan)
 }
 
 fn show(run: &Run<'_>, groups: &[Group]) {

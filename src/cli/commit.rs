@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::disk::Escaped;
-use crate::txn::compilers;
+use crate::txn::compilers::{self, Compiler};
 use crate::txn::intent::{Action, TxnId};
 use crate::txn::journal::Journal;
 use crate::txn::lock::Writer;
-use crate::txn::plan::{Compiler, Plan, Planner, located};
+use crate::txn::plan::{Plan, Planner, located};
 use crate::txn::publish::Committing;
 use crate::txn::retired;
 use crate::txn::stage::{Recording, Staged};

@@ -4,11 +4,10 @@
 //! script bytecode is retired, elsewhere it is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::builder::PathBufValueParser;
 use clap::{CommandFactory, Parser};
 
@@ -18,10 +17,10 @@ use crate::disk::{Quoted, cause};
 use crate::interrupt::Interrupt;
 use crate::python::pycache::Remnant;
 use crate::root::Root;
-use crate::txn::intent::{Action, Group};
 use crate::txn::journal::Removal;
+use crate::txn::plan::Plan;
 use crate::txn::tree::{self, Listing};
-use crate::txn::walk;
+use crate::txn::walk::{self, Walk};
 
 use super::original::Call;
 use super::py3compile::{self, Usual};
@@ -129,8 +128,7 @@ fn perform(
     let reporter = new(config.verbosity);
     let command = call.line();
     let run = Run { config, interrupt, reporter: &reporter, command: &command };
-    let mut problems = Vec::new();
-    let groups = collect(&config.root, arguments, tag, &mut problems);
+    let Plan { groups, problems, .. } = collect(&config.root, arguments, tag);
     problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));
     let result = super::attempt(&run, || match groups.as_slice() {
         [] => Ok(Status::Done),
@@ -145,29 +143,30 @@ fn perform(
     call.conclude(result.map(|status| if failed { Status::SomeFailed } else { status }))
 }
 
-/// The bytecode that is meant, by directory.
-fn collect(root: &Root, arguments: &Arguments, tag: &Tag, problems: &mut Vec<String>) -> Vec<Group> {
-    let mut groups = Groups { tag, owner: arguments.package.as_deref(), groups: Vec::new() };
-    let owned = match arguments.package.as_deref().map(|package| packages::sources(root, package)) {
+/// The removal of the bytecode that is meant.
+fn collect(root: &Root, arguments: &Arguments, tag: &Tag) -> Plan {
+    let owner = arguments.package.as_deref();
+    let mut removal = Removing { tag, owner, plan: Plan::default() };
+    let owned = match owner.map(|package| packages::sources(root, package)) {
         Some(Ok(sources)) => Some(by_directory(sources)),
         Some(Err(error)) => {
-            problems.push(error.to_string());
-            return Vec::new();
+            removal.plan.problems.push(error.to_string());
+            return removal.plan;
         }
         None => None,
     };
     if arguments.paths.is_empty() {
         for (directory, names) in owned.into_iter().flatten() {
-            groups.add_named(root, &directory, &names, problems);
+            removal.add_named(root, &directory, &names);
         }
-        return groups.groups;
+        return removal.plan;
     }
     for path in &arguments.paths {
-        if let Err(error) = groups.add_path(root, path, owned.as_ref(), problems) {
-            problems.push(format!("cannot open {}: {}", Quoted(path), cause(&error)));
+        if let Err(error) = removal.add_path(root, path, owned.as_ref()) {
+            removal.plan.problems.push(format!("cannot open {}: {}", Quoted(path), cause(&error)));
         }
     }
-    groups.groups
+    removal.plan
 }
 
 type ByDirectory = BTreeMap<PathBuf, BTreeSet<OsString>>;
@@ -182,66 +181,45 @@ fn by_directory(sources: Vec<PathBuf>) -> ByDirectory {
     directories
 }
 
-/// Groups in the making.
-struct Groups<'a> {
+/// A removal in the making. A name that is not bytecode's is another tool's.
+struct Removing<'a> {
     tag: &'a Tag,
     owner: Option<&'a str>,
-    groups: Vec<Group>,
+    plan: Plan,
 }
 
-impl Groups<'_> {
-    fn add_path(
-        &mut self,
-        root: &Root,
-        path: &Path,
-        owned: Option<&ByDirectory>,
-        problems: &mut Vec<String>,
-    ) -> std::io::Result<()> {
-        let is_owned = |directory: &Path, name: &OsString| {
+impl Removing<'_> {
+    fn add_path(&mut self, root: &Root, path: &Path, owned: Option<&ByDirectory>) -> std::io::Result<()> {
+        let is_owned = |directory: &Path, name: &OsStr| {
             owned.is_none_or(|owned| owned.get(directory).is_some_and(|names| names.contains(name)))
         };
         let located = root.locate(path)?;
         if !root.on_disk(&located).is_dir() {
             if let (Some(directory), Some(name)) = (located.parent(), located.file_name())
                 && tree::is_source_name(name)
-                && is_owned(directory, &name.to_owned())
+                && is_owned(directory, name)
             {
-                self.add_named(root, directory, &BTreeSet::from([name.to_owned()]), problems);
+                self.add_named(root, directory, &BTreeSet::from([name.to_owned()]));
             }
             return Ok(());
         }
-        let walked: Result<()> = walk::walk(root, &located, problems, |listings| {
-            for listing in listings {
-                self.add(&listing, |name| {
-                    listing.sources.contains_key(name) && is_owned(&listing.directory, name)
-                });
-            }
-            Ok(())
-        });
-        walked.map_err(std::io::Error::other)
+        let (tag, owner) = (self.tag, self.owner);
+        let is_meant = |listing: &Listing, remnant: &Remnant| {
+            let source = remnant.source();
+            tag.has(remnant) && listing.sources.contains_key(&source) && is_owned(&listing.directory, &source)
+        };
+        let remove = |part: &mut Plan, listing: Listing| part.remove(listing, owner, is_meant);
+        let parts = Walk::begin(root, &located).visit(walk::THREADS, &mut self.plan.problems, remove);
+        parts.into_iter().for_each(|part| self.plan.append(part));
+        Ok(())
     }
 
-    fn add_named(
-        &mut self,
-        root: &Root,
-        directory: &Path,
-        names: &BTreeSet<OsString>,
-        problems: &mut Vec<String>,
-    ) {
+    fn add_named(&mut self, root: &Root, directory: &Path, names: &BTreeSet<OsString>) {
+        let is_meant =
+            |_: &Listing, remnant: &Remnant| self.tag.has(remnant) && names.contains(&remnant.source());
         match tree::list(root, directory, &[]) {
-            Ok(listing) => self.add(&listing, |name| names.contains(name)),
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-
-    /// Adds the bytecode in a directory whose source is meant: a name that is not bytecode's is another tool's.
-    fn add(&mut self, listing: &Listing, is_meant: impl Fn(&OsString) -> bool) {
-        let remnants = listing.cached.keys().filter_map(|name| Remnant::parse(name));
-        let meant = remnants.filter(|remnant| self.tag.has(remnant) && is_meant(&remnant.source()));
-        let actions: Vec<Action> = meant.map(Action::Remove).collect();
-        if !actions.is_empty() {
-            let owner = self.owner.map(str::to_owned);
-            self.groups.push(Group { directory: listing.directory.clone(), owner, actions });
+            Ok(listing) => self.plan.remove(listing, self.owner, is_meant),
+            Err(error) => self.plan.problems.push(error.to_string()),
         }
     }
 }

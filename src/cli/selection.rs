@@ -10,9 +10,10 @@ use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
 use crate::python::pycache::Remnant;
 use crate::root::Root;
+use crate::txn::compilers::Compiler;
 use crate::txn::intent::InterpreterId;
 use crate::txn::journal::{Journal, JournalError};
-use crate::txn::plan::{Compiler, Plan, Planner, Request, Wishes};
+use crate::txn::plan::{Plan, Planner, Request, Wishes};
 use crate::txn::tree;
 
 use super::args::{Compiling, Selection};

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::config::Verbosity;
 use crate::debian::pythons;
 use crate::disk::Escaped;
-use crate::txn::compilers;
+use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
-use crate::txn::plan::{Compiler, Plan};
+use crate::txn::plan::Plan;
 use crate::txn::verify::{Class, Finding, Findings, Readers, Verifier, remedies};
 
 use super::Status;

@@ -1,15 +1,14 @@
 //! An open directory: the place that every change is made relative to.
 //!
-//! Owns how files and directories are made, renamed, removed and examined in it. Each change is a step.
+//! Owns how files and directories are made, renamed and removed in it. Each change is a step.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Error, Identity, Result, fault};
@@ -22,19 +21,6 @@ const DIRECTORY: OFlags =
 pub struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symlink, wherever it leads.
-    Symlink,
-    /// A FIFO, a socket, a device.
-    Other,
 }
 
 /// What became of a rename.
@@ -205,90 +191,10 @@ impl Dir {
         self.remove_empty_child(name).map(drop)
     }
 
-    /// What the name stands for, without following a symlink; `None` where there is nothing.
-    ///
-    /// # Errors
-    /// What `fstatat(2)` says.
-    pub fn examine(&self, name: impl AsRef<OsStr>) -> Result<Option<(Kind, Identity)>> {
-        examine(self.fd.as_fd(), name.as_ref())
-            .map_err(|errno| Error::new("examine", &self.path.join(name.as_ref()), errno))
-    }
-
-    /// All names in this directory, and what they stand for.
-    ///
-    /// # Errors
-    /// What `getdents(2)` or `fstatat(2)` say.
-    pub fn examine_all(self) -> Result<Vec<(OsString, Kind, Identity)>> {
-        let Self { fd, path } = self;
-        let failed = |errno| Error::new("read", &path, errno);
-        let mut entries = rustix::fs::Dir::new(fd).map_err(failed)?;
-        let mut all = Vec::new();
-        while let Some(entry) = entries.read() {
-            let name = OsString::from_vec(entry.map_err(failed)?.file_name().to_bytes().to_vec());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let found = entries.fd().and_then(|fd| examine(fd, &name));
-            if let Some((kind, identity)) =
-                found.map_err(|errno| Error::new("examine", &path.join(&name), errno))?
-            {
-                all.push((name, kind, identity));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Whether there is a file of this name, not a symlink to one.
-    #[must_use]
-    pub fn has_file(&self, name: impl AsRef<OsStr>) -> bool {
-        matches!(self.examine(name), Ok(Some((Kind::File, _))))
-    }
-
     /// The error that says that this directory is not there any more.
     #[must_use]
     pub fn gone(&self) -> Error {
         Error::new("open", &self.path, Errno::NOENT)
-    }
-
-    /// Makes sure that this process can put files into the directory `name` in this one, or make it where it is
-    /// missing; says whether it is there.
-    ///
-    /// # Errors
-    /// It cannot, and why: `ENOTDIR` where something else has that name, `EACCES`, `EROFS`.
-    pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<bool> {
-        let path = self.path.join(name.as_ref());
-        let may = Access::WRITE_OK | Access::EXEC_OK;
-        let (path, there, answer) = match self.examine(name.as_ref())? {
-            Some((Kind::Directory, _)) => {
-                (&path, true, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
-            }
-            Some(_) => (&path, true, Err(Errno::NOTDIR)),
-            None => (&self.path, false, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
-        };
-        answer.map(|()| there).map_err(|errno| Error::new("write to", path, errno))
-    }
-
-    /// The bytes of the file `name`, not through a symlink, and its permissions.
-    ///
-    /// # Errors
-    /// What `openat(2)` or `read(2)` say.
-    pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
-        use std::io::Read;
-        let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
-        let mut file = self.open_file(name.as_ref()).map_err(failed)?;
-        let mode = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        Ok((bytes, mode))
-    }
-
-    /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.
-    ///
-    /// # Errors
-    /// What `openat(2)` says.
-    pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?))
     }
 
     /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its
@@ -299,23 +205,6 @@ impl Dir {
     pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
         let (bytes, mode) = from.read_file(name)?;
         self.create_file(to_name, mode, &[&bytes]).map(drop)
-    }
-
-    /// The names in this directory, without `.` and `..`, sorted.
-    ///
-    /// # Errors
-    /// What `getdents(2)` says.
-    pub fn names(&self) -> Result<Vec<OsString>> {
-        let failed = |errno| Error::new("read", &self.path, errno);
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
     }
 
     /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file
@@ -347,20 +236,6 @@ impl Dir {
             rustix::fs::linkat(CWD, path, &self.fd, name, AtFlags::SYMLINK_FOLLOW)
         })
     }
-}
-
-fn examine(dir: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<(Kind, Identity)>> {
-    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(None),
-        stat => stat?,
-    };
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        _ => Kind::Other,
-    };
-    Ok(Some((kind, Identity::of(&stat))))
 }
 
 fn no_unless_medium(error: Error) -> Result<bool> {

@@ -6,13 +6,21 @@ use anyhow::{Result, anyhow};
 
 use super::intent::InterpreterId;
 use super::journal::Journal;
-use super::plan::Compiler;
 use crate::disk::{Identity, Quoted, cause};
 use crate::interrupt::Interrupt;
 use crate::python::interpreter::{Interpreter, binary_identity};
 
 /// The number of an interpreter that no journal knows: a dry run writes none.
 const UNKNOWN: InterpreterId = InterpreterId(-1);
+
+/// An interpreter with its number in the journal.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    /// Its number.
+    pub id: InterpreterId,
+    /// What it is.
+    pub interpreter: Interpreter,
+}
 
 /// Every interpreter that the journal knows, whether it is still there or not.
 ///

@@ -1,22 +1,24 @@
-//! From what is asked for to what is to be done: the comparison of sources, targets and ledger by metadata.
+//! From what is asked for to what is to be done.
 //!
-//! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
+//! Owns which directories are looked at, and what a plan is. Changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-use super::intent::{Action, Compile, Group, InterpreterId};
-use super::journal::{FailureEntry, Journal, LedgerEntry, Shelf};
+use super::compare::Comparison;
+use super::compilers::Compiler;
+use super::intent::{Action, Group, InterpreterId};
+use super::journal::Journal;
 use super::retired;
 use super::tree::{self, Listing};
-use super::walk;
-use crate::disk::{Escaped, Identity};
+use super::walk::{self, Walk};
+use crate::disk::Escaped;
 use crate::python::header::Invalidation;
-use crate::python::interpreter::Interpreter;
-use crate::python::pycache::{Level, Remnant, Target};
+use crate::python::pycache::{Level, Remnant};
 use crate::root::Root;
 
 /// What a hook or a person asks for. Paths have no prefix of the root.
@@ -28,21 +30,12 @@ pub struct Request {
     pub files: Vec<(PathBuf, Option<String>)>,
 }
 
-/// An interpreter with its number in the journal.
-#[derive(Debug, Clone)]
-pub struct Compiler {
-    /// Its number.
-    pub id: InterpreterId,
-    /// What it is.
-    pub interpreter: Interpreter,
-}
-
 /// How sources are to be compiled.
 pub struct Wishes<'a> {
     /// Who compiles the sources of a directory.
-    pub compilers: &'a dyn Fn(&Path) -> Vec<Compiler>,
+    pub compilers: &'a (dyn Fn(&Path) -> Vec<Compiler> + Sync),
     /// Which sources of a directory they compile.
-    pub admits: &'a dyn Fn(&Path, &OsStr, &Compiler) -> bool,
+    pub admits: &'a (dyn Fn(&Path, &OsStr, &Compiler) -> bool + Sync),
     /// At which levels.
     pub levels: &'a [Level],
     /// How Python is to check the bytecode.
@@ -73,9 +66,27 @@ impl Plan {
         self.groups.iter().map(|group| group.actions.len()).sum()
     }
 
-    fn add(&mut self, directory: PathBuf, owner: Option<String>, actions: Vec<Action>) {
+    pub(super) fn add(&mut self, directory: PathBuf, owner: Option<String>, actions: Vec<Action>) {
         if !actions.is_empty() {
             self.groups.push(Group { directory, owner, actions });
+        }
+    }
+
+    /// Adds the removal of the bytecode of a directory that `is_meant`.
+    pub fn remove(
+        &mut self,
+        listing: Listing,
+        owner: Option<&str>,
+        is_meant: impl Fn(&Listing, &Remnant) -> bool,
+    ) {
+        match listing.cache() {
+            Ok(cache) => {
+                let remnants = cache.names().filter_map(|name| Remnant::parse(name));
+                let remnants = remnants.filter(|remnant| is_meant(&listing, remnant));
+                let actions = remnants.map(Action::Remove).collect();
+                self.add(listing.directory, owner.map(str::to_owned), actions);
+            }
+            Err(error) => self.problems.push(error.to_string()),
         }
     }
 
@@ -121,31 +132,27 @@ impl Planner<'_> {
     }
 
     fn plan_tree(&self, top: &Path, wishes: &Wishes<'_>, plan: &mut Plan) -> Result<()> {
-        let load =
-            || anyhow::Ok(self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default());
-        let mut problems = Vec::new();
-        let shelves: HashMap<PathBuf, Shelf> = if self.root.on_disk(top).is_dir() {
-            walk::walk(self.root, top, &mut problems, |listings| {
-                let mut shelves = load()?;
-                for listing in listings {
-                    let shelf = shelves.remove(&listing.directory).unwrap_or_default();
-                    let actions = self.plan_listing(&listing, &shelf, &[], wishes, plan);
-                    plan.add(listing.directory, None, actions);
-                }
-                anyhow::Ok(shelves)
-            })?
-        } else {
-            load()?
+        let comparison = Comparison { wishes, known: self.known };
+        let walk = self.root.on_disk(top).is_dir().then(|| Walk::begin(self.root, top));
+        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default();
+        let shelves = Mutex::new(shelves);
+        let take = |directory: &Path| {
+            shelves.lock().unwrap_or_else(PoisonError::into_inner).remove(directory).unwrap_or_default()
         };
-        plan.problems.append(&mut problems);
-        let mut unseen: Vec<_> = shelves.into_iter().collect();
+        let compare = |part: &mut Plan, listing: Listing| {
+            let shelf = take(&listing.directory);
+            comparison.add(listing, None, &shelf, &[], part);
+        };
+        let parts = walk.map(|walk| walk.visit(walk::THREADS, &mut plan.problems, compare));
+        parts.into_iter().flatten().for_each(|part| plan.append(part));
+        let unseen = shelves.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut unseen: Vec<_> = unseen.into_iter().collect();
         unseen.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (directory, shelf) in unseen {
             // A directory that could not be read is not one whose sources are gone.
             if !self.root.on_disk(&directory).exists() {
-                let gone = Listing { complete: true, ..Listing::default() };
-                let actions = self.plan_listing(&gone, &shelf, &[], wishes, plan);
-                plan.add(directory, None, actions);
+                let gone = Listing { directory, complete: true, ..Listing::default() };
+                comparison.add(gone, None, &shelf, &[], plan);
             }
         }
         Ok(())
@@ -166,9 +173,8 @@ impl Planner<'_> {
                 return Ok(());
             }
         };
-        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?;
-        let actions = self.plan_listing(&listing, &shelf.unwrap_or_default(), names, wishes, plan);
-        plan.add(listing.directory, owner.map(str::to_owned), actions);
+        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?.unwrap_or_default();
+        Comparison { wishes, known: self.known }.add(listing, owner, &shelf, names, plan);
         Ok(())
     }
 
@@ -187,103 +193,6 @@ impl Planner<'_> {
         }
         Ok(())
     }
-
-    /// Plans one directory. `asked` names sources that were looked for where the listing is not complete.
-    fn plan_listing(
-        &self,
-        listing: &Listing,
-        shelf: &Shelf,
-        asked: &[OsString],
-        wishes: &Wishes<'_>,
-        plan: &mut Plan,
-    ) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for compiler in (wishes.compilers)(&listing.directory) {
-            for &level in wishes.levels {
-                let wish = Wish { compiler: &compiler, level, mode: wishes.mode, force: wishes.force };
-                let is_admitted = |name: &OsStr| (wishes.admits)(&listing.directory, name, &compiler);
-                let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
-                let compile =
-                    sources.filter_map(|source| self.plan_source(listing, shelf, source, &wish, plan));
-                actions.extend(compile.map(Action::Compile));
-            }
-        }
-        let is_gone = |published: &Remnant| {
-            let source = published.source();
-            (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
-        };
-        let is_left =
-            |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
-        let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left = listing.cached.keys().filter_map(|name| Remnant::parse(name)).filter(is_left);
-        actions.extend(gone.chain(left).map(Action::Remove));
-        actions
-    }
-
-    /// What is to be done for one source; nothing if its target is right, or cannot be made.
-    fn plan_source(
-        &self,
-        listing: &Listing,
-        shelf: &Shelf,
-        (source, seen): (&OsString, &Identity),
-        wish: &Wish<'_>,
-        plan: &mut Plan,
-    ) -> Option<Compile> {
-        let path = || listing.directory.join(source);
-        let Ok(target) = Target::of(source, &wish.compiler.interpreter.cache_tag, wish.level) else {
-            plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
-            return None;
-        };
-        let entry = shelf.published.get(target.name());
-        if entry.is_some_and(|entry| self.is_current(wish, seen, entry, listing.cached.get(target.name()))) {
-            plan.current += 1;
-            return None;
-        }
-        let failure = shelf.failed.get(target.name());
-        if let Some(failure) = failure.filter(|failure| self.is_still_refused(wish, seen, failure)) {
-            plan.refused.push(located(&path(), &failure.message));
-            return None;
-        }
-        let (interpreter, level, mode) = (wish.compiler.id, wish.level, wish.mode);
-        let (source, force, seen) = (source.clone(), wish.force, (*seen).into());
-        Some(Compile { source, target, interpreter, level, mode, force, seen })
-    }
-
-    fn is_current(
-        &self,
-        wish: &Wish<'_>,
-        seen: &Identity,
-        entry: &LedgerEntry,
-        pyc: Option<&Option<Identity>>,
-    ) -> bool {
-        !wish.force
-            && entry.mode == wish.mode
-            && entry.identity.same_content(seen)
-            && self.writes_the_same(entry.interpreter, wish.compiler)
-            && pyc.copied().flatten().is_some_and(|pyc| entry.is_in_place(&pyc))
-    }
-
-    fn is_still_refused(&self, wish: &Wish<'_>, seen: &Identity, failure: &FailureEntry) -> bool {
-        !wish.force
-            && failure.refused
-            && failure.identity.same_content(seen)
-            && self.writes_the_same(failure.interpreter, wish.compiler)
-    }
-
-    /// Whether the interpreter of this number is the same one, or writes the same bytecode.
-    fn writes_the_same(&self, id: InterpreterId, compiler: &Compiler) -> bool {
-        let dialect = compiler.interpreter.dialect;
-        id == compiler.id
-            || self.known.iter().any(|known| known.id == id && known.interpreter.dialect == dialect)
-    }
-}
-
-/// One compiler, one level.
-struct Wish<'a> {
-    compiler: &'a Compiler,
-    level: Level,
-    mode: Invalidation,
-    force: bool,
 }
 
 /// A message about a source, as compilers give them: `PATH:LINE: MESSAGE` where it has a line.

@@ -20,8 +20,17 @@ pub struct Listing {
     pub sources: BTreeMap<OsString, Identity>,
     /// Whether these are all its sources: not just those that were named, and none that could not be examined.
     pub complete: bool,
-    /// What stands in its `__pycache__`; no identity for what is no regular file.
-    pub cached: BTreeMap<OsString, Option<Identity>>,
+    /// The directory itself; `None` where nothing was looked for, or it could not be opened.
+    pub(super) dir: Option<Dir>,
+}
+
+/// What stands in a `__pycache__`: names, and where they are.
+#[derive(Debug, Default)]
+pub struct Cache {
+    /// Sorted.
+    names: Vec<(OsString, Kind)>,
+    /// `None` where there is no such directory.
+    pub(super) dir: Option<Dir>,
 }
 
 /// Whether a file of this name is a source. `.py` is not: no module has that name, and its bytecode would have the
@@ -46,52 +55,66 @@ pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> Result<Listing
             listing.sources.insert(name.clone(), identity);
         }
     }
-    listing.cached = cached(&dir)?;
+    listing.dir = Some(dir);
     Ok(listing)
 }
 
 impl Listing {
-    /// Examines the sources `names` of a directory, and with `has_cache` what stands in its `__pycache__`: relative
-    /// to the directory, which spares the way to it for every file. What cannot be examined is described in
-    /// `problems`, and then the listing is not complete.
-    pub(super) fn fill(
-        &mut self,
-        root: &Root,
-        names: Vec<OsString>,
-        has_cache: bool,
-        problems: &mut Vec<String>,
-    ) {
-        if names.is_empty() && !has_cache {
-            return;
-        }
-        if let Err(error) = self.try_fill(root, names, has_cache, problems) {
+    /// Opens the directory and examines the sources `names` in it: relative to the directory, which spares the way to
+    /// it for every file. What cannot be examined is described in `problems`, and then the listing is not complete.
+    pub(super) fn fill(&mut self, root: &Root, names: Vec<OsString>, problems: &mut Vec<String>) {
+        let mut describe = |error: disk::Error| {
             self.complete = false;
             problems.push(error.to_string());
-        }
-    }
-
-    fn try_fill(
-        &mut self,
-        root: &Root,
-        names: Vec<OsString>,
-        has_cache: bool,
-        problems: &mut Vec<String>,
-    ) -> Result<(), disk::Error> {
-        let dir = Dir::open(&root.on_disk(&self.directory))?;
+        };
+        let dir = match Dir::open(&root.on_disk(&self.directory)) {
+            Ok(dir) => dir,
+            Err(error) => return describe(error),
+        };
         for name in names {
             match examine(root, &self.directory, &dir, &name) {
                 Ok(Some(identity)) => drop(self.sources.insert(name, identity)),
                 Ok(None) => {}
-                Err(error) => {
-                    self.complete = false;
-                    problems.push(error.to_string());
-                }
+                Err(error) => describe(error),
             }
         }
-        if has_cache {
-            self.cached = cached(&dir)?;
+        self.dir = Some(dir);
+    }
+
+    /// Reads the directory's `__pycache__`; empty where there is no such directory, or a symlink or a file in its
+    /// place, which is for the one who wants to write there to complain about.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn cache(&self) -> Result<Cache, disk::Error> {
+        let Some(dir) = &self.dir else { return Ok(Cache::default()) };
+        let cache = match dir.open_child(DIRECTORY) {
+            Err(error) if error.is_missing() || error.is_no_directory() => return Ok(Cache::default()),
+            cache => cache?,
+        };
+        Ok(Cache { names: cache.entries()?, dir: Some(cache) })
+    }
+}
+
+impl Cache {
+    /// The names in it, sorted.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &OsString> {
+        self.names.iter().map(|(name, _)| name)
+    }
+
+    /// Whether something of this name stands in it, and what.
+    #[must_use]
+    pub fn kind(&self, name: &OsStr) -> Option<Kind> {
+        let found = self.names.binary_search_by(|(other, _)| other.as_os_str().cmp(name));
+        found.ok().map(|index| self.names[index].1)
+    }
+
+    /// The identity of the regular file `name`; `None` where there is no such file, or it cannot be examined.
+    pub(super) fn identity(&self, name: &OsStr) -> Option<Identity> {
+        match self.dir.as_ref()?.examine(name) {
+            Ok(Some((Kind::File, identity))) => Some(identity),
+            _ => None,
         }
-        Ok(())
     }
 }
 
@@ -105,15 +128,4 @@ fn examine(root: &Root, directory: &Path, dir: &Dir, name: &OsStr) -> Result<Opt
         }
         _ => Ok(None),
     }
-}
-
-/// What stands in a directory's `__pycache__`; nothing where there is no such directory, or a symlink or a file
-/// in its place, which is for the one who wants to write there to complain about.
-fn cached(dir: &Dir) -> Result<BTreeMap<OsString, Option<Identity>>, disk::Error> {
-    let cache = match dir.open_child(DIRECTORY) {
-        Err(error) if error.is_missing() || error.is_no_directory() => return Ok(BTreeMap::new()),
-        cache => cache?,
-    };
-    let identity = |(name, kind, identity)| (name, (kind == Kind::File).then_some(identity));
-    Ok(cache.examine_all()?.into_iter().map(identity).collect())
 }

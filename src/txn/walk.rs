@@ -1,34 +1,33 @@
 //! The walk through a tree.
 //!
 //! Owns how directories are found, that none is reached through a symlink, and who does what at the same time: one
-//! thread reads the directories, others examine the files in them, the caller's gets the listings in order. They hand
-//! each other many directories at a time, because to wake up a thread costs more than to examine one.
+//! thread finds the directories, others look into them. They hand each other many directories at a time, because to
+//! wake up a thread costs more than to look into one.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use anyhow::Result;
 use walkdir::WalkDir;
 
 use super::tree::{Listing, is_source_name};
 use crate::disk::{Quoted, cause};
+use crate::parallel;
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
 
 /// How many directories are handed over at a time.
 const PORTION: usize = 32;
 
-/// How many portions may be read ahead: while the ledger is being read, the walk goes on.
-const AHEAD: usize = 64;
+/// How many portions may be found ahead: while the ledger is being read, the walk goes on.
+const AHEAD: usize = 256;
 
-/// How many threads examine files; that is about two thirds of the work.
-const EXAMINERS: usize = 2;
+/// How many threads look into directories where nothing more is asked of them; one finds them in about the same time.
+pub const THREADS: usize = 2;
 
-/// A directory whose entries have been read, but not examined.
-struct Entries {
+/// A directory whose entries have been read.
+struct Found {
     directory: PathBuf,
     /// Those that are named as sources.
     names: Vec<OsString>,
@@ -38,73 +37,82 @@ struct Entries {
     has_cache: bool,
 }
 
-/// Something with its place in the order.
-type Numbered<T> = (usize, T);
-
-/// Walks the tree at `top` (without the root's prefix); `visit` gets its directories, each after everything below
-/// it. What cannot be read is described in `problems` and left out.
-///
-/// # Errors
-/// Those of `visit`.
-pub fn walk<T>(
-    root: &Root,
-    top: &Path,
-    problems: &mut Vec<String>,
-    visit: impl FnOnce(&mut dyn Iterator<Item = Listing>) -> Result<T>,
-) -> Result<T> {
-    let mut unexamined = Vec::new();
-    let visited = std::thread::scope(|scope| {
-        let (found, directories) = sync_channel(AHEAD);
-        let (examined, portions) = sync_channel(AHEAD);
-        let reader = scope.spawn(move || read(root, top, Portions { found, number: 0, portion: Vec::new() }));
-        // Owned by the examiners alone: when they end, nobody waits to hand them more.
-        let directories = Arc::new(Mutex::new(directories));
-        for _ in 0..EXAMINERS {
-            let (directories, examined) = (Arc::clone(&directories), examined.clone());
-            scope.spawn(move || examine(root, &directories, &examined));
-        }
-        drop((directories, examined));
-        let listings =
-            InOrder { portions, early: BTreeMap::new(), next: 0 }.flat_map(|(listings, mut problems)| {
-                unexamined.append(&mut problems);
-                listings
-            });
-        let visited = visit(&mut { listings });
-        problems.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        visited
-    });
-    problems.append(&mut unexamined);
-    visited
+/// A tree whose directories are being found.
+pub struct Walk {
+    root: Root,
+    portions: Receiver<Vec<Found>>,
+    /// Its result is what could not be read.
+    finder: JoinHandle<Vec<String>>,
 }
 
-/// The reader's end: gathers directories into portions.
+impl Walk {
+    /// Begins to find the directories of the tree at `top` (without the root's prefix).
+    #[must_use]
+    pub fn begin(root: &Root, top: &Path) -> Self {
+        let (sender, portions) = sync_channel(AHEAD);
+        let (on_disk, top) = (root.on_disk(top), top.to_owned());
+        let finder =
+            std::thread::spawn(move || find(&on_disk, top, Portions { sender, portion: Vec::new() }));
+        Self { root: root.clone(), portions, finder }
+    }
+
+    /// Looks into every directory, on so many threads. Each portion of them has one `T` that `visit` adds to; they
+    /// come in the order in which the directories were found, which is each after everything below it. What cannot be
+    /// read is described in `problems` and left out.
+    pub fn visit<T: Default + Send>(
+        self,
+        threads: usize,
+        problems: &mut Vec<String>,
+        visit: impl Fn(&mut T, Listing) + Sync,
+    ) -> Vec<T> {
+        let Self { root, portions, finder } = self;
+        let look = |portion: Vec<Found>| {
+            let (mut result, mut problems) = (T::default(), Vec::new());
+            for Found { directory, names, complete, has_cache } in portion {
+                let mut listing = Listing { directory, complete, ..Listing::default() };
+                if has_cache || !names.is_empty() {
+                    listing.fill(&root, names, &mut problems);
+                }
+                visit(&mut result, listing);
+            }
+            (result, problems)
+        };
+        let looked = parallel::map(portions.into_iter(), threads, look);
+        problems.extend(finder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let gather = |(result, mut unread)| {
+            problems.append(&mut unread);
+            result
+        };
+        looked.into_iter().map(gather).collect()
+    }
+}
+
+/// The finder's end: gathers directories into portions.
 struct Portions {
-    found: SyncSender<Numbered<Vec<Entries>>>,
-    number: usize,
-    portion: Vec<Entries>,
+    sender: SyncSender<Vec<Found>>,
+    portion: Vec<Found>,
 }
 
 /// Nobody takes them any more.
 struct Unwanted;
 
 impl Portions {
-    fn add(&mut self, entries: Entries) -> Result<(), Unwanted> {
-        self.portion.push(entries);
+    fn add(&mut self, found: Found) -> Result<(), Unwanted> {
+        self.portion.push(found);
         if self.portion.len() < PORTION { Ok(()) } else { self.hand_over() }
     }
 
     fn hand_over(&mut self) -> Result<(), Unwanted> {
-        self.number += 1;
-        self.found.send((self.number - 1, std::mem::take(&mut self.portion))).map_err(|_| Unwanted)
+        self.sender.send(std::mem::take(&mut self.portion)).map_err(|_| Unwanted)
     }
 }
 
-/// Reads the directories of a tree; what could not be read.
-fn read(root: &Root, top: &Path, mut portions: Portions) -> Vec<String> {
-    let begin = |directory| Entries { directory, names: Vec::new(), complete: true, has_cache: false };
-    let mut open = vec![begin(top.to_owned())];
+/// Finds the directories of the tree `top`, which is at `on_disk`; what could not be read.
+fn find(on_disk: &Path, top: PathBuf, mut portions: Portions) -> Vec<String> {
+    let begin = |directory| Found { directory, names: Vec::new(), complete: true, has_cache: false };
+    let mut open = vec![begin(top)];
     let mut problems = Vec::new();
-    let mut walk = WalkDir::new(root.on_disk(top)).min_depth(1).into_iter();
+    let mut walk = WalkDir::new(on_disk).min_depth(1).into_iter();
     while let Some(entry) = walk.next() {
         let entry = match entry {
             Ok(entry) => entry,
@@ -135,52 +143,6 @@ fn read(root: &Root, top: &Path, mut portions: Portions) -> Vec<String> {
     let _ = open.into_iter().rev().try_for_each(|done| portions.add(done));
     let _ = portions.hand_over();
     problems
-}
-
-/// Listings, and what could not be examined.
-type Examined = (Vec<Listing>, Vec<String>);
-
-/// Examines portions until there are no more, or nobody takes them.
-fn examine(
-    root: &Root,
-    directories: &Mutex<Receiver<Numbered<Vec<Entries>>>>,
-    examined: &SyncSender<Numbered<Examined>>,
-) {
-    loop {
-        let portion = directories.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, portion)) = portion else { return };
-        let mut problems = Vec::new();
-        let list = |Entries { directory, names, complete, has_cache }| {
-            let mut listing = Listing { directory, complete, ..Listing::default() };
-            listing.fill(root, names, has_cache, &mut problems);
-            listing
-        };
-        let listings = portion.into_iter().map(list).collect();
-        if examined.send((number, (listings, problems))).is_err() {
-            return;
-        }
-    }
-}
-
-/// Portions in the order of their numbers.
-struct InOrder<T> {
-    portions: Receiver<Numbered<T>>,
-    /// Those that came before their turn.
-    early: BTreeMap<usize, T>,
-    next: usize,
-}
-
-impl<T> Iterator for InOrder<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        while !self.early.contains_key(&self.next) {
-            let (number, portion) = self.portions.recv().ok()?;
-            self.early.insert(number, portion);
-        }
-        self.next += 1;
-        self.early.remove(&(self.next - 1))
-    }
 }
 
 fn describe(error: &walkdir::Error) -> String {

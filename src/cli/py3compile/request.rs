@@ -11,9 +11,9 @@ use crate::debian::packages;
 use crate::debian::pythons::{self, Home, Version};
 use crate::debian::versions;
 use crate::disk::{Quoted, cause};
-use crate::txn::compilers;
+use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
-use crate::txn::plan::{self, Compiler, Plan, Planner, Wishes};
+use crate::txn::plan::{self, Plan, Planner, Wishes};
 use crate::txn::tree;
 
 use super::super::selection;

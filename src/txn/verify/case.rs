@@ -4,32 +4,23 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::disk::Identity;
+use crate::disk::{Identity, Kind};
 use crate::python::header::Invalidation;
 use crate::python::pycache::{Remnant, Target};
+use crate::txn::compilers::Compiler;
 use crate::txn::intent::{Action, Compile};
 use crate::txn::journal::{LedgerEntry, Shelf};
-use crate::txn::plan::{Compiler, Wishes};
-use crate::txn::tree::Listing;
-
-/// What stands under the name of a pyc.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Seen {
-    /// Nothing.
-    Nothing,
-    /// A regular file.
-    File(Identity),
-    /// A symlink, a FIFO, a directory.
-    Other,
-}
+use crate::txn::plan::Wishes;
+use crate::txn::tree::{Cache, Listing};
 
 /// One pyc.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) remnant: Remnant,
-    pub(super) pyc: Seen,
+    /// What stands under its name; `None`: nothing.
+    pub(super) pyc: Option<Kind>,
     /// Its source, if there is one.
     pub(super) source: Option<Identity>,
     /// What the ledger says of it, if it is ours.
@@ -38,13 +29,6 @@ pub(super) struct Case {
     pub(super) reader: Option<usize>,
     /// How Python is to check it, once it is made anew.
     pub(super) mode: Invalidation,
-}
-
-/// A directory with its cases.
-#[derive(Debug)]
-pub(super) struct Folder {
-    pub(super) directory: PathBuf,
-    pub(super) cases: Vec<Case>,
 }
 
 /// The interpreters whose bytecode is judged.
@@ -97,36 +81,41 @@ pub(super) struct Expectations<'a> {
     pub(super) readers: &'a Readers,
     pub(super) wishes: &'a Wishes<'a>,
     /// Whether nothing is expected in a directory but what the ledger has.
-    pub(super) is_others: &'a dyn Fn(&Path) -> bool,
+    pub(super) is_others: &'a (dyn Fn(&Path) -> bool + Sync),
 }
 
 impl Expectations<'_> {
-    /// The cases of a directory.
-    pub(super) fn folder(&self, listing: Listing, mut shelf: Shelf, scope: Scope<'_>) -> Folder {
+    /// The cases of a directory with this `__pycache__`.
+    pub(super) fn cases(
+        &self,
+        listing: &Listing,
+        cache: &Cache,
+        mut shelf: Shelf,
+        scope: Scope<'_>,
+    ) -> Vec<Case> {
         let mut published = std::mem::take(&mut shelf.published);
-        let mut cases = Vec::with_capacity(listing.cached.len());
-        for (name, identity) in &listing.cached {
+        let mut cases = Vec::with_capacity(cache.names().len());
+        for name in cache.names() {
             let entry = published.remove(name);
-            let seen = identity.map_or(Seen::Other, Seen::File);
-            cases.extend(self.case(&listing, entry, name, seen, scope));
+            cases.extend(self.case(listing, entry, name, cache.kind(name), scope));
         }
         for (name, entry) in published {
             let source = Remnant::parse(&name).map(|remnant| remnant.source());
             let seen = source.and_then(|source| listing.sources.get(&source));
             if !seen.is_some_and(|seen| is_refused(&shelf, &name, seen)) {
-                cases.extend(self.case(&listing, Some(entry), &name, Seen::Nothing, scope));
+                cases.extend(self.case(listing, Some(entry), &name, None, scope));
             }
         }
-        let mut wanted = self.wanted(&listing, &shelf);
+        let mut wanted = self.wanted(listing, cache, &shelf);
         wanted.retain(|name| !cases.iter().any(|case| case.remnant.name() == name));
         for name in wanted {
-            cases.extend(self.case(&listing, None, &name, Seen::Nothing, scope));
+            cases.extend(self.case(listing, None, &name, None, scope));
         }
-        Folder { directory: listing.directory, cases }
+        cases
     }
 
     /// The names of what a commit would make and is not there.
-    fn wanted(&self, listing: &Listing, shelf: &Shelf) -> Vec<OsString> {
+    fn wanted(&self, listing: &Listing, cache: &Cache, shelf: &Shelf) -> Vec<OsString> {
         let directory = &listing.directory;
         if listing.sources.is_empty() || (self.is_others)(directory) {
             return Vec::new();
@@ -142,7 +131,7 @@ impl Expectations<'_> {
                     .iter()
                     .filter_map(|&level| Target::of(source, &compiler.interpreter.cache_tag, level).ok());
                 let is_wanted = |target: &Target| {
-                    !listing.cached.contains_key(target.name()) && !is_refused(shelf, target.name(), seen)
+                    cache.kind(target.name()).is_none() && !is_refused(shelf, target.name(), seen)
                 };
                 names.extend(targets.filter(is_wanted).map(|target| target.name().to_owned()));
             }
@@ -157,7 +146,7 @@ impl Expectations<'_> {
         listing: &Listing,
         entry: Option<LedgerEntry>,
         name: &OsStr,
-        pyc: Seen,
+        pyc: Option<Kind>,
         scope: Scope<'_>,
     ) -> Option<Case> {
         let remnant = Remnant::parse(name).filter(|remnant| scope.has(remnant))?;
@@ -170,9 +159,8 @@ impl Expectations<'_> {
         if source.is_none() && !scope.misses(listing, &name) {
             return None;
         }
-        let is_there = !matches!(pyc, Seen::Nothing);
         // What nobody here compiles or reads, or has no source, is not missed.
-        if !is_there && (source.is_none() || reader.is_none()) {
+        if pyc.is_none() && (source.is_none() || reader.is_none()) {
             return None;
         }
         let mode = entry.as_ref().map_or(self.wishes.mode, |entry| entry.mode);

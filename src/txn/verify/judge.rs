@@ -9,19 +9,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::case::{Case, Folder, Readers, Seen};
+use super::case::{Case, Readers};
 use super::class::{Class, Finding, Verdict};
 use crate::buffer::Buffer;
-use crate::disk::{self, Dir, Escaped, Identity, cause};
+use crate::disk::{Dir, Escaped, Identity, Kind, cause};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
-use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
 use crate::txn::adopt::pyc_mode;
 use crate::txn::intent::Hash;
 use crate::txn::journal::LedgerEntry;
 use crate::txn::source::{self, Source};
+use crate::txn::tree::{Cache, Listing};
 
 /// Who may read a file.
 const READ: u32 = 0o444;
@@ -58,14 +58,18 @@ struct Pair<'a> {
 
 impl Judge<'_> {
     /// Judges all cases of a directory; of a valid one there is nothing to say.
-    pub(super) fn folder(&self, folder: &Folder, mut each: impl FnMut(Class, Option<Finding>)) {
-        // A quick look needs no more than the listing has.
-        let cache = (!self.quick && !folder.cases.is_empty())
-            .then(|| Cache::open(&self.root.on_disk(&folder.directory)));
-        let is_closed = matches!(&cache, Some(Ok(cache)) if cache.is_closed);
-        for case in &folder.cases {
-            let mut verdict = self.case(&folder.directory, cache.as_ref(), case);
-            if is_closed && !verdict.wrong && !matches!(case.pyc, Seen::Nothing) {
+    pub(super) fn cases(
+        &self,
+        listing: &Listing,
+        cache: &Cache,
+        cases: &[Case],
+        mut each: impl FnMut(Class, Option<Finding>),
+    ) {
+        // A quick look reads nothing.
+        let is_closed = !self.quick && is_closed(listing, cache);
+        for case in cases {
+            let mut verdict = self.case(&listing.directory, cache, case);
+            if is_closed && !verdict.wrong && case.pyc.is_some() {
                 verdict = Verdict::new(Class::Unreadable, "others may not look into its directory");
             }
             let Verdict { class, reason, wrong } = verdict;
@@ -78,7 +82,7 @@ impl Judge<'_> {
                 class,
                 reason,
                 wrong,
-                directory: folder.directory.clone(),
+                directory: listing.directory.clone(),
                 remnant: case.remnant.clone(),
                 remedy: if wrong { case.remedy(self.readers, is_loadable) } else { None },
             });
@@ -86,34 +90,52 @@ impl Judge<'_> {
         }
     }
 
-    fn case(&self, directory: &Path, cache: Option<&Opened>, case: &Case) -> Verdict {
-        let seen = match case.pyc {
-            Seen::Nothing if case.entry.is_some() => {
+    fn case(&self, directory: &Path, cache: &Cache, case: &Case) -> Verdict {
+        match case.pyc {
+            None if case.entry.is_some() => {
                 return Verdict::new(Class::Missing, "it was published and is gone");
             }
-            Seen::Nothing => return Verdict::new(Class::Missing, "its source has not been compiled"),
+            None => return Verdict::new(Class::Missing, "its source has not been compiled"),
             _ if case.remnant.is_leftover() => {
                 return Verdict::new(Class::Leftover, "its writer was interrupted");
             }
-            Seen::Other => return Verdict::new(Class::Invalid, "it is not a regular file"),
-            Seen::File(seen) => seen,
-        };
+            Some(Kind::File) => {}
+            Some(_) => return Verdict::new(Class::Invalid, "it is not a regular file"),
+        }
         let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
         match (case.source, reader) {
-            (None, reader) => orphan(case, cache, reader),
+            (None, reader) => self.orphan(case, cache, reader),
             (Some(_), None) if case.entry.is_some() => {
                 Verdict::harmless(Class::Valid, "its interpreter is gone")
             }
             (Some(_), None) => Verdict::new(Class::Foreign, "no interpreter that is known here reads it"),
-            (Some(source), Some(interpreter)) => match cache.map(|cache| read(cache, case)) {
-                None => by_metadata(case, &seen, &source),
-                Some(Ok(pyc)) => {
+            (Some(source), Some(_)) if self.quick => by_metadata(case, cache, &source),
+            (Some(source), Some(interpreter)) => match read(cache, case) {
+                Ok(pyc) => {
                     let path = directory.join(case.remnant.source());
                     let published = OnceCell::new();
                     self.whole(&Pair { path, seen: source, case, interpreter, pyc, published })
                 }
-                Some(Err(verdict)) => verdict,
+                Err(verdict) => verdict,
             },
+        }
+    }
+
+    /// A pyc without a source: Python takes no notice of it. If it is somebody else's, and whole, it may be all that
+    /// is left of what was compiled, and stays.
+    fn orphan(&self, case: &Case, cache: &Cache, reader: Option<&Interpreter>) -> Verdict {
+        if case.entry.is_some() {
+            return Verdict::new(Class::Orphan, "its source is gone");
+        }
+        let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
+            interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
+        };
+        let reader = reader.filter(|_| !self.quick);
+        match reader.map(|interpreter| (interpreter, read(cache, case))) {
+            Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
+                Verdict::new(Class::Orphan, "it has no source, and it is damaged")
+            }
+            _ => Verdict::harmless(Class::Orphan, "it has no source; it is not ours, and Python ignores it"),
         }
     }
 
@@ -215,27 +237,13 @@ impl Pair<'_> {
     }
 }
 
-/// A pyc without a source: Python takes no notice of it. If it is somebody else's, and whole, it may be all that is
-/// left of what was compiled, and stays.
-fn orphan(case: &Case, cache: Option<&Opened>, reader: Option<&Interpreter>) -> Verdict {
-    if case.entry.is_some() {
-        return Verdict::new(Class::Orphan, "its source is gone");
-    }
-    let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
-        interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
-    };
-    match reader.zip(cache).map(|(interpreter, cache)| (interpreter, read(cache, case))) {
-        Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
-            Verdict::new(Class::Orphan, "it has no source, and it is damaged")
-        }
-        _ => Verdict::harmless(Class::Orphan, "it has no source; it is not ours, and Python ignores it"),
-    }
-}
-
 /// What `--quick` can say.
-fn by_metadata(case: &Case, pyc: &Identity, source: &Identity) -> Verdict {
+fn by_metadata(case: &Case, cache: &Cache, source: &Identity) -> Verdict {
     let Some(entry) = &case.entry else { return Verdict::new(Class::Foreign, "it is not ours") };
-    match (entry.is_in_place(pyc), entry.identity.same_content(source)) {
+    let Some(pyc) = cache.identity(case.remnant.name()) else {
+        return Verdict::new(Class::Missing, "it is gone");
+    };
+    match (entry.is_in_place(&pyc), entry.identity.same_content(source)) {
         (true, true) => Verdict::new(Class::Valid, ""),
         (true, false) => Verdict::new(Class::Stale, "its source has been replaced or changed"),
         (false, true) => Verdict::new(Class::Altered, "it is not the file that was published"),
@@ -256,31 +264,15 @@ fn filename_in(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, 
     }
 }
 
-/// An open `__pycache__`.
-struct Cache {
-    dir: Dir,
-    /// Whether others may look into the directory above, but not into this one.
-    is_closed: bool,
+/// Whether others may look into the directory, but not into its `__pycache__`.
+fn is_closed(listing: &Listing, cache: &Cache) -> bool {
+    let mode = |dir: &Option<Dir>| dir.as_ref().and_then(|dir| dir.stat().ok()).map(|stat| stat.st_mode);
+    let modes = mode(&listing.dir).zip(mode(&cache.dir));
+    modes.is_some_and(|(above, own)| above & ENTER & !own != 0)
 }
 
-/// A `__pycache__`, if it can be opened.
-type Opened = Result<Cache, disk::Error>;
-
-impl Cache {
-    fn open(directory: &Path) -> Opened {
-        let parent = Dir::open(directory)?;
-        let dir = parent.open_child(DIRECTORY)?;
-        let is_closed = parent.stat()?.st_mode & ENTER & !dir.stat()?.st_mode != 0;
-        Ok(Self { dir, is_closed })
-    }
-}
-
-fn read(cache: &Opened, case: &Case) -> Result<Pyc, Verdict> {
-    let Cache { dir, .. } = match cache {
-        Ok(cache) => cache,
-        Err(error) if error.is_missing() => return Err(Verdict::new(Class::Missing, "it is gone")),
-        Err(error) => return Err(Verdict::new(Class::Unreadable, error.to_string())),
-    };
+fn read(cache: &Cache, case: &Case) -> Result<Pyc, Verdict> {
+    let Some(dir) = &cache.dir else { return Err(Verdict::new(Class::Missing, "it is gone")) };
     try_read(dir, case.remnant.name()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Verdict::new(Class::Missing, "it is gone"),
         io::ErrorKind::UnexpectedEof => Verdict::new(Class::Broken, "it changes while it is read"),

@@ -1,6 +1,6 @@
 //! Verify: is every pyc what it should be? From sources, bytecode and ledger to findings, each with what mends it.
 //!
-//! Owns who looks at what: one thread walks, others judge, and what seems wrong is looked at once more in the end, in
+//! Owns who looks at what: threads share the directories, and what seems wrong is looked at once more in the end, in
 //! case somebody was just writing it. Changes nothing; what is to be mended goes the way of every commit. `class` has
 //! the words, `case` what belongs together, `judge` the questions.
 
@@ -11,30 +11,24 @@ mod judge;
 pub use case::Readers;
 pub use class::{Class, Finding, Findings};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-use self::case::{Expectations, Folder, Scope};
+use self::case::{Expectations, Scope};
 use self::judge::Judge;
 use super::intent::Group;
 use super::journal::{Journal, Shelf};
 use super::plan::{Request, Wishes};
-use super::tree;
-use super::walk;
+use super::tree::{self, Listing};
+use super::walk::Walk;
 use crate::interrupt::Interrupt;
+use crate::parallel;
 use crate::python::pool::Interrupted;
 use crate::root::Root;
-
-/// How many cases are handed over at a time: to wake up a thread costs more than to judge one.
-const PORTION: usize = 128;
-
-/// How many portions may wait for their judgement.
-const AHEAD: usize = 64;
 
 /// Verifies.
 pub struct Verifier<'a> {
@@ -47,7 +41,7 @@ pub struct Verifier<'a> {
     /// What a commit would make.
     pub wishes: &'a Wishes<'a>,
     /// Whether nothing is expected in a directory but what the ledger has.
-    pub is_others: &'a dyn Fn(&Path) -> bool,
+    pub is_others: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Whether metadata alone are compared.
     pub quick: bool,
     /// How many threads read.
@@ -56,62 +50,28 @@ pub struct Verifier<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Where directories go once their cases are known.
-struct Judges {
-    sender: SyncSender<Vec<Folder>>,
-    portion: Vec<Folder>,
-    cases: usize,
-}
-
-impl Judges {
-    fn send(&mut self, folder: Folder) {
-        self.cases += folder.cases.len();
-        if !folder.cases.is_empty() {
-            self.portion.push(folder);
-        }
-        if self.cases >= PORTION {
-            self.hand_over();
-        }
-    }
-
-    /// The judges take what comes until this is dropped.
-    fn hand_over(&mut self) {
-        self.cases = 0;
-        let _ = self.sender.send(std::mem::take(&mut self.portion));
-    }
-}
-
-impl Drop for Judges {
-    fn drop(&mut self) {
-        self.hand_over();
-    }
-}
-
 impl Verifier<'_> {
     /// Looks at everything in `request`, and with `everywhere` at everything the ledger has.
     ///
     /// # Errors
     /// The journal cannot be read, or the interrupt.
     pub fn verify(&self, request: &Request, everywhere: bool) -> Result<Findings> {
-        let mut problems = Vec::new();
-        let mut findings = self.judged(|judges| {
-            let mut trees: Vec<&Path> = Vec::new();
-            for top in &request.trees {
-                let is_part = request.trees.iter().any(|other| top != other && top.starts_with(other));
-                if !is_part && !trees.contains(&top.as_path()) {
-                    self.send_tree(top, judges, &mut problems)?;
-                    trees.push(top);
-                }
+        let mut findings = Findings::default();
+        let mut trees: Vec<&Path> = Vec::new();
+        for top in &request.trees {
+            let is_part = request.trees.iter().any(|other| top != other && top.starts_with(other));
+            if !is_part && !trees.contains(&top.as_path()) {
+                self.look_through(top, &mut findings)?;
+                trees.push(top);
             }
-            for (directory, names) in by_directory(request.files.iter().map(|(path, _)| path)) {
-                self.send_files(directory, &names, Scope::Of(&names), judges, &mut problems)?;
-            }
-            if everywhere {
-                self.send_rest(&trees, judges, &mut problems)?;
-            }
-            Ok(())
-        })?;
-        findings.problems.append(&mut problems);
+        }
+        let places = by_directory(request.files.iter().map(|(path, _)| path)).into_iter();
+        let mut places: Vec<Place> =
+            places.map(|(directory, sources)| self.place(directory, sources)).collect::<Result<_>>()?;
+        if everywhere {
+            places.extend(self.rest(&trees)?);
+        }
+        findings.append(self.look_at(places)?);
         self.confirm(findings)
     }
 
@@ -136,95 +96,125 @@ impl Verifier<'_> {
             files.entry(&finding.directory).or_default().insert(finding.remnant.name().to_owned());
         }
         let sources: Vec<PathBuf> = earlier.iter().map(Finding::source).collect();
-        let sources = by_directory(sources.iter());
-        let mut problems = Vec::new();
-        let mut findings = self.judged(|judges| {
-            for (directory, names) in &files {
-                let sources = &sources[directory];
-                self.send_files(directory, sources, Scope::Only(names, sources), judges, &mut problems)?;
-            }
-            Ok(())
-        })?;
-        findings.problems.append(&mut problems);
+        let places = by_directory(sources.iter()).into_iter().map(|(directory, sources)| {
+            let only = files.remove(directory);
+            Ok(Place { only, ..self.place(directory, sources)? })
+        });
+        let mut findings = self.look_at(places.collect::<Result<_>>()?)?;
         findings.sort();
         Ok(findings)
     }
 
-    /// Has other threads judge what `feed` sends.
-    fn judged(&self, feed: impl FnOnce(&mut Judges) -> Result<()>) -> Result<Findings> {
-        let judge = Judge { root: self.root, readers: self.readers, quick: self.quick };
-        let mut findings = Findings::default();
-        let (sender, folders) = sync_channel(AHEAD);
-        let folders = Mutex::new(folders);
-        std::thread::scope(|scope| {
-            let work = || judge_all(&judge, &folders, self.interrupt);
-            let workers: Vec<_> = (0..self.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-            let mut judges = Judges { sender, portion: Vec::new(), cases: 0 };
-            let fed = feed(&mut judges);
-            drop(judges);
-            for worker in workers {
-                findings.append(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            fed
-        })?;
-        if self.interrupt.signalled() { Err(Interrupted.into()) } else { Ok(findings) }
+    fn judge(&self) -> Judge<'_> {
+        let Self { root, readers, quick, .. } = *self;
+        Judge { root, readers, quick }
     }
 
     fn expectations(&self) -> Expectations<'_> {
         Expectations { readers: self.readers, wishes: self.wishes, is_others: self.is_others }
     }
 
-    fn send_tree(&self, top: &Path, judges: &mut Judges, problems: &mut Vec<String>) -> Result<()> {
+    /// Looks at all of a tree.
+    fn look_through(&self, top: &Path, findings: &mut Findings) -> Result<()> {
         if !self.root.on_disk(top).is_dir() {
             return Ok(());
         }
-        let expectations = self.expectations();
-        walk::walk(self.root, top, problems, |listings| {
-            let mut shelves: HashMap<PathBuf, Shelf> =
-                self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default();
-            for listing in listings {
-                if self.interrupt.signalled() {
-                    break;
-                }
-                let shelf = shelves.remove(&listing.directory).unwrap_or_default();
-                judges.send(expectations.folder(listing, shelf, Scope::Everything));
+        let walk = Walk::begin(self.root, top);
+        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default();
+        let (shelves, interrupt) = (Mutex::new(shelves), self.interrupt);
+        let (judge, expectations) = (self.judge(), self.expectations());
+        let look = |findings: &mut Findings, listing: Listing| {
+            if !interrupt.signalled() {
+                let shelf = shelves
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&listing.directory)
+                    .unwrap_or_default();
+                look(&judge, &expectations, &listing, shelf, Scope::Everything, findings);
             }
-            Ok(())
-        })
+        };
+        let parts = walk.visit(self.jobs, &mut findings.problems, look);
+        parts.into_iter().for_each(|part| findings.append(part));
+        self.unless_interrupted()
     }
 
-    fn send_files(
-        &self,
-        directory: &Path,
-        sources: &[OsString],
-        scope: Scope<'_>,
-        judges: &mut Judges,
-        problems: &mut Vec<String>,
-    ) -> Result<()> {
-        match tree::list(self.root, directory, sources) {
-            Ok(listing) => {
-                let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?;
-                judges.send(self.expectations().folder(listing, shelf.unwrap_or_default(), scope));
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-        Ok(())
+    /// A directory and what is looked at in it: the bytecode of these sources.
+    fn place(&self, directory: &Path, sources: Vec<OsString>) -> Result<Place> {
+        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?.unwrap_or_default();
+        Ok(Place { directory: directory.to_owned(), sources, only: None, shelf })
     }
 
     /// What the ledger has outside of `trees`.
-    fn send_rest(&self, trees: &[&Path], judges: &mut Judges, problems: &mut Vec<String>) -> Result<()> {
-        let Some(journal) = self.journal else { return Ok(()) };
+    fn rest(&self, trees: &[&Path]) -> Result<Vec<Place>> {
+        let Some(journal) = self.journal else { return Ok(Vec::new()) };
+        let mut places = Vec::new();
         for (directory, shelf) in journal.shelves(Path::new("/"))? {
             if shelf.published.is_empty() || trees.iter().any(|tree| directory.starts_with(tree)) {
                 continue;
             }
             let parsed = |name: &OsString| Some(crate::python::pycache::Remnant::parse(name)?.source());
             let sources: BTreeSet<OsString> = shelf.published.keys().filter_map(parsed).collect();
-            let sources: Vec<OsString> = sources.into_iter().collect();
-            self.send_files(&directory, &sources, Scope::Of(&sources), judges, problems)?;
+            places.push(Place { directory, sources: sources.into_iter().collect(), only: None, shelf });
         }
-        Ok(())
+        Ok(places)
     }
+
+    /// Looks at single files.
+    fn look_at(&self, places: Vec<Place>) -> Result<Findings> {
+        let (root, interrupt) = (self.root, self.interrupt);
+        let (judge, expectations) = (self.judge(), self.expectations());
+        let look = |place: Place| {
+            let mut findings = Findings::default();
+            if interrupt.signalled() {
+                return findings;
+            }
+            let Place { directory, sources, only, shelf } = place;
+            let scope = only.as_ref().map_or(Scope::Of(&sources), |only| Scope::Only(only, &sources));
+            match tree::list(root, &directory, &sources) {
+                Ok(listing) => look(&judge, &expectations, &listing, shelf, scope, &mut findings),
+                Err(error) => findings.problems.push(error.to_string()),
+            }
+            findings
+        };
+        let mut findings = Findings::default();
+        parallel::map(places.into_iter(), self.jobs, look).into_iter().for_each(|part| findings.append(part));
+        self.unless_interrupted()?;
+        Ok(findings)
+    }
+
+    fn unless_interrupted(&self) -> Result<()> {
+        if self.interrupt.signalled() { Err(Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+/// Looks at a directory.
+fn look(
+    judge: &Judge<'_>,
+    expectations: &Expectations<'_>,
+    listing: &Listing,
+    shelf: Shelf,
+    scope: Scope<'_>,
+    findings: &mut Findings,
+) {
+    let cache = match listing.cache() {
+        Ok(cache) => cache,
+        Err(error) => return findings.problems.push(error.to_string()),
+    };
+    let cases = expectations.cases(listing, &cache, shelf, scope);
+    judge.cases(listing, &cache, &cases, |class, finding| match finding {
+        Some(finding) => findings.add(finding),
+        None => findings.count(class),
+    });
+}
+
+/// A directory in which single files are looked at.
+struct Place {
+    directory: PathBuf,
+    /// Whose bytecode.
+    sources: Vec<OsString>,
+    /// Of it only the files of these names.
+    only: Option<BTreeSet<OsString>>,
+    shelf: Shelf,
 }
 
 /// What mends findings, for a plan.
@@ -238,21 +228,6 @@ pub fn remedies(findings: &Findings) -> Vec<Group> {
         }
     }
     groups.into_values().collect()
-}
-
-/// Judges until nobody sends any more; after a signal only takes what comes.
-fn judge_all(judge: &Judge<'_>, portions: &Mutex<Receiver<Vec<Folder>>>, interrupt: &Interrupt) -> Findings {
-    let mut findings = Findings::default();
-    loop {
-        let portion = portions.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(portion) = portion else { return findings };
-        for folder in portion.iter().filter(|_| !interrupt.signalled()) {
-            judge.folder(folder, |class, finding| match finding {
-                Some(finding) => findings.add(finding),
-                None => findings.count(class),
-            });
-        }
-    }
 }
 
 fn by_directory<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> BTreeMap<&'a Path, Vec<OsString>> {

@@ -1,0 +1,135 @@
+//! What an open directory can be asked without changing anything.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::io::Errno;
+
+use super::{Dir, Error, Identity, Result};
+
+/// Room for the entries that the kernel gives at a time; more than most directories have.
+const ENTRIES: usize = 16 << 10;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symlink, wherever it leads.
+    Symlink,
+    /// A FIFO, a socket, a device.
+    Other,
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Self {
+        match file_type {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Dir {
+    /// What the name stands for, without following a symlink; `None` where there is nothing.
+    ///
+    /// # Errors
+    /// What `fstatat(2)` says.
+    pub fn examine(&self, name: impl AsRef<OsStr>) -> Result<Option<(Kind, Identity)>> {
+        match rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode).into(), Identity::of(&stat)))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::new("examine", &self.path.join(name.as_ref()), errno)),
+        }
+    }
+
+    /// The names in this directory, without `.` and `..`, sorted, and what they stand for.
+    ///
+    /// # Errors
+    /// What `getdents(2)` says, or `fstatat(2)` on a filesystem whose directories do not say what a name stands for.
+    pub fn entries(&self) -> Result<Vec<(OsString, Kind)>> {
+        let failed = |errno| Error::new("read", &self.path, errno);
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(failed)?;
+        let mut buffer = [MaybeUninit::uninit(); ENTRIES];
+        let mut raw = RawDir::new(&self.fd, &mut buffer);
+        let mut entries = Vec::new();
+        while let Some(entry) = raw.next() {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name = OsString::from_vec(name.to_vec());
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.examine(&name)?.map(|(kind, _)| kind),
+                known => Some(known.into()),
+            };
+            entries.extend(kind.map(|kind| (name, kind)));
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// The names in this directory, without `.` and `..`, sorted.
+    ///
+    /// # Errors
+    /// As [`Dir::entries`].
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Whether there is a file of this name, not a symlink to one.
+    #[must_use]
+    pub fn has_file(&self, name: impl AsRef<OsStr>) -> bool {
+        matches!(self.examine(name), Ok(Some((Kind::File, _))))
+    }
+
+    /// Makes sure that this process can put files into the directory `name` in this one, or make it where it is
+    /// missing; says whether it is there.
+    ///
+    /// # Errors
+    /// It cannot, and why: `ENOTDIR` where something else has that name, `EACCES`, `EROFS`.
+    pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<bool> {
+        let path = self.path.join(name.as_ref());
+        let may = Access::WRITE_OK | Access::EXEC_OK;
+        let (path, there, answer) = match self.examine(name.as_ref())? {
+            Some((Kind::Directory, _)) => {
+                (&path, true, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
+            }
+            Some(_) => (&path, true, Err(Errno::NOTDIR)),
+            None => (&self.path, false, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
+        };
+        answer.map(|()| there).map_err(|errno| Error::new("write to", path, errno))
+    }
+
+    /// The bytes of the file `name`, not through a symlink, and its permissions.
+    ///
+    /// # Errors
+    /// What `openat(2)` or `read(2)` say.
+    pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
+        use std::io::Read;
+        let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
+        let mut file = self.open_file(name.as_ref()).map_err(failed)?;
+        let mode = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        Ok((bytes, mode))
+    }
+
+    /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.
+    ///
+    /// # Errors
+    /// What `openat(2)` says.
+    pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?))
+    }
+}

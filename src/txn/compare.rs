@@ -1,0 +1,135 @@
+//! The comparison of sources, targets and ledger by metadata: what of a directory is to be done.
+//!
+//! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
+
+use std::ffi::{OsStr, OsString};
+
+use super::compilers::Compiler;
+use super::intent::{Action, Compile, InterpreterId};
+use super::journal::{FailureEntry, LedgerEntry, Shelf};
+use super::plan::{Plan, Wishes, located};
+use super::tree::{Cache, Listing};
+use crate::disk::Identity;
+use crate::python::pycache::{Level, Remnant, Target};
+
+/// Compares directories with what is wished for.
+#[derive(Clone, Copy)]
+pub(super) struct Comparison<'a> {
+    pub(super) wishes: &'a Wishes<'a>,
+    /// Every interpreter the journal knows.
+    pub(super) known: &'a [Compiler],
+}
+
+impl Comparison<'_> {
+    /// Adds to `plan` what is to be done in a directory, for the package `owner`, and what there is to say of it.
+    /// `asked` names sources that were looked for where the listing is not complete.
+    pub(super) fn add(
+        &self,
+        mut listing: Listing,
+        owner: Option<&str>,
+        shelf: &Shelf,
+        asked: &[OsString],
+        plan: &mut Plan,
+    ) {
+        let cache = self.cache(&mut listing, &mut plan.problems);
+        let place = Place { listing: &listing, shelf, cache: &cache };
+        let mut actions = Vec::new();
+        for compiler in (self.wishes.compilers)(&listing.directory) {
+            for &level in self.wishes.levels {
+                let is_admitted = |name: &OsStr| (self.wishes.admits)(&listing.directory, name, &compiler);
+                let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
+                let compile =
+                    sources.filter_map(|source| self.compile(&place, source, (&compiler, level), plan));
+                actions.extend(compile.map(Action::Compile));
+            }
+        }
+        let is_gone = |published: &Remnant| {
+            let source = published.source();
+            (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
+        };
+        let is_left =
+            |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
+        let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
+        let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
+        actions.extend(gone.chain(left).map(Action::Remove));
+        plan.add(listing.directory, owner.map(str::to_owned), actions);
+    }
+
+    /// The directory's `__pycache__`; it matters only to sources. Where it cannot be read nobody knows what is
+    /// missing.
+    fn cache(&self, listing: &mut Listing, problems: &mut Vec<String>) -> Cache {
+        if listing.sources.is_empty() {
+            return Cache::default();
+        }
+        listing.cache().unwrap_or_else(|error| {
+            listing.complete = false;
+            problems.push(error.to_string());
+            Cache::default()
+        })
+    }
+
+    /// What is to be done for one source; nothing if its target is right, or cannot be made.
+    fn compile(
+        &self,
+        place: &Place<'_>,
+        (source, seen): (&OsString, &Identity),
+        (compiler, level): (&Compiler, Level),
+        plan: &mut Plan,
+    ) -> Option<Compile> {
+        let Place { listing, shelf, cache } = place;
+        let path = || listing.directory.join(source);
+        let Ok(target) = Target::of(source, &compiler.interpreter.cache_tag, level) else {
+            plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
+            return None;
+        };
+        let entry = shelf.published.get(target.name());
+        if entry.is_some_and(|entry| self.is_of(entry, seen, compiler) && entry.is_in(cache, &target)) {
+            plan.current += 1;
+            return None;
+        }
+        let failure = shelf.failed.get(target.name());
+        if let Some(failure) = failure.filter(|failure| self.is_still_refused(failure, seen, compiler)) {
+            plan.refused.push(located(&path(), &failure.message));
+            return None;
+        }
+        let Wishes { mode, force, .. } = *self.wishes;
+        let (source, interpreter, seen) = (source.clone(), compiler.id, (*seen).into());
+        Some(Compile { source, target, interpreter, level, mode, force, seen })
+    }
+
+    /// Whether what was published is what would be compiled again.
+    fn is_of(&self, entry: &LedgerEntry, seen: &Identity, compiler: &Compiler) -> bool {
+        !self.wishes.force
+            && entry.mode == self.wishes.mode
+            && entry.identity.same_content(seen)
+            && self.writes_the_same(entry.interpreter, compiler)
+    }
+
+    fn is_still_refused(&self, failure: &FailureEntry, seen: &Identity, compiler: &Compiler) -> bool {
+        !self.wishes.force
+            && failure.refused
+            && failure.identity.same_content(seen)
+            && self.writes_the_same(failure.interpreter, compiler)
+    }
+
+    /// Whether the interpreter of this number is the same one, or writes the same bytecode.
+    fn writes_the_same(&self, id: InterpreterId, compiler: &Compiler) -> bool {
+        let dialect = compiler.interpreter.dialect;
+        id == compiler.id
+            || self.known.iter().any(|known| known.id == id && known.interpreter.dialect == dialect)
+    }
+}
+
+/// What is known of a directory.
+struct Place<'a> {
+    listing: &'a Listing,
+    shelf: &'a Shelf,
+    cache: &'a Cache,
+}
+
+impl LedgerEntry {
+    /// Whether the pyc that was published stands under its name.
+    fn is_in(&self, cache: &Cache, target: &Target) -> bool {
+        cache.identity(target.name()).is_some_and(|pyc| self.is_in_place(&pyc))
+    }
+}
