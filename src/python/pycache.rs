@@ -114,9 +114,11 @@ fn stem(source: &OsStr) -> &[u8] {
 /// A file in a `__pycache__` directory that is bytecode, or was to become bytecode, of some source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remnant {
-    name: OsString,
-    stem: usize,
-    tag: (usize, usize),
+    name: Box<OsStr>,
+    /// The length of the source's name without its extension.
+    stem: u8,
+    /// Where the tag ends, which begins behind the dot behind that.
+    tag_end: u8,
     leftover: bool,
 }
 
@@ -133,12 +135,8 @@ impl Remnant {
         };
         let base = without_level(base);
         let dot = base.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
-        is_cache_tag(&base[dot + 1..]).then(|| Self {
-            name: name.to_owned(),
-            stem: dot,
-            tag: (dot + 1, base.len()),
-            leftover,
-        })
+        let (stem, tag_end) = (u8::try_from(dot).ok()?, u8::try_from(base.len()).ok()?);
+        is_cache_tag(&base[dot + 1..]).then(|| Self { name: name.into(), stem, tag_end, leftover })
     }
 
     /// The file name.
@@ -150,7 +148,7 @@ impl Remnant {
     /// The name of the source it belongs to.
     #[must_use]
     pub fn source(&self) -> OsString {
-        let mut source = self.name.as_bytes()[..self.stem].to_vec();
+        let mut source = self.name.as_bytes()[..usize::from(self.stem)].to_vec();
         source.extend_from_slice(b".py");
         OsString::from_vec(source)
     }
@@ -158,7 +156,7 @@ impl Remnant {
     /// The cache tag in the name, as `cpython-311`.
     #[must_use]
     pub fn tag(&self) -> &[u8] {
-        &self.name.as_bytes()[self.tag.0..self.tag.1]
+        &self.name.as_bytes()[usize::from(self.stem) + 1..usize::from(self.tag_end)]
     }
 
     /// Whether it is the temporary file of a writer that was interrupted.

@@ -17,7 +17,7 @@ pub struct IntentId(pub i64);
 
 /// The number of an interpreter in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterpreterId(pub i64);
+pub struct InterpreterId(pub i32);
 
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];

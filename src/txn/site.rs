@@ -3,6 +3,7 @@
 //! Owns whether each can take bytecode, and from where it gets it. Changes nothing but the staging directories.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,6 +12,7 @@ use super::intent::{Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::source::unreadable;
 use super::staging::Staging;
+use super::team::{Member, Team};
 use crate::disk::Dir;
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
@@ -24,8 +26,15 @@ pub(super) struct Site {
     pub(super) place: usize,
 }
 
-/// Sites by the numbers of their directories; where there can be none, the outcome of what was to go there.
-pub(super) type Sites = HashMap<i64, Result<Site, Outcome>>;
+/// What is to be compiled, and where.
+pub(super) struct Sites {
+    /// By the numbers of the directories; where there can be none, the outcome of what was to go there.
+    pub(super) all: HashMap<i64, Result<Site, Outcome>>,
+    /// How many sources can be compiled.
+    pub(super) sources: u64,
+    /// Their bytes together.
+    pub(super) bytes: u64,
+}
 
 /// Examines the directories of `shares` and makes the staging directories for them.
 ///
@@ -34,27 +43,29 @@ pub(super) type Sites = HashMap<i64, Result<Site, Outcome>>;
 pub(super) fn prepare(
     writer: &Writer<'_>,
     txn: TxnId,
-    shares: &[Share],
+    shares: Vec<Share>,
+    team: &Team,
     root: &Root,
 ) -> Result<(Staging, Sites)> {
-    let mut sites = Sites::new();
+    let mut sites = Sites { all: HashMap::new(), sources: 0, bytes: 0 };
     let mut usable = Vec::new();
     for share in shares {
         let number = share.directory.number;
-        if sites.contains_key(&number) {
-            continue;
+        if let Entry::Vacant(place) = sites.all.entry(number) {
+            let path = root.on_disk(&share.directory.path);
+            let site = place.insert(examine(&path)?);
+            usable.extend(site.is_ok().then_some((number, path)));
         }
-        let path = root.on_disk(&share.directory.path);
-        let site = examine(&path)?;
-        if site.is_ok() {
-            usable.push((number, path));
+        let is_present = matches!(team.find(share.interpreter), Member::Present(_));
+        if is_present && sites.all.get(&number).is_some_and(Result::is_ok) {
+            sites.sources += share.sources;
+            sites.bytes += share.bytes;
         }
-        sites.insert(number, site);
     }
     let paths: Vec<&Path> = usable.iter().map(|(_, path)| path.as_path()).collect();
     let (staging, places) = Staging::make(writer, txn, &paths)?;
     for ((number, _), place) in usable.iter().zip(places) {
-        if let Some(Ok(site)) = sites.get_mut(number) {
+        if let Some(Ok(site)) = sites.all.get_mut(number) {
             site.place = place;
         }
     }

@@ -14,7 +14,7 @@ use super::lock::Writer;
 use super::observer::Observer;
 use super::site;
 use super::supply::{Supply, Wanted};
-use super::team::{Member, Team};
+use super::team::Team;
 use crate::disk::{self, Durable};
 use crate::interrupt::Interrupt;
 use crate::python::pool::{Interrupted, Pool};
@@ -95,28 +95,20 @@ pub(super) fn compile(
 ) -> Result<(Vec<(IntentId, Outcome)>, Durable)> {
     let began = Instant::now();
     let team = Team::gather(writer, &shares, setting.interrupt)?;
-    let (staging, sites) = site::prepare(writer, txn, &shares, setting.root)?;
-    let is_possible = |share: &&Share| {
-        matches!(team.find(share.interpreter), Member::Present(_))
-            && sites.get(&share.directory.number).is_some_and(Result::is_ok)
-    };
-    let possible = || shares.iter().filter(is_possible);
-    let bytes = possible().map(|share| share.bytes).sum();
-    let sources: u64 = possible().map(|share| share.sources).sum();
-    setting.observer.begin(usize::try_from(sources).unwrap_or(usize::MAX), bytes);
-    drop(shares);
+    let (staging, sites) = site::prepare(writer, txn, shares, &team, setting.root)?;
+    setting.observer.begin(usize::try_from(sites.sources).unwrap_or(usize::MAX), sites.bytes);
     let (staged, flush) = Flush::new();
     let around = Surroundings {
         root: setting.root,
         staging: &staging,
-        sites: &sites,
+        sites: &sites.all,
         team: &team,
         state: &writer.state,
         observer: setting.observer,
         staged,
     };
     let compilation = Compilation::new(around, Supply { journal: &mut writer.journal, txn, wanted });
-    let threads = usize::try_from(bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
+    let threads = usize::try_from(sites.bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
     let pool = Pool {
         interpreters: &team.interpreters,
         threads: threads.min(setting.jobs),

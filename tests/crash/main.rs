@@ -17,6 +17,7 @@ mod failing;
 mod held;
 mod history;
 mod order;
+mod portions;
 mod recorded;
 mod repaired;
 mod retired;
