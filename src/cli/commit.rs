@@ -173,7 +173,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     for group in &plan.groups {
         for action in &group.actions {
             let (word, name) = match action {
-                Action::Compile(compile) => ("compile", group.directory.join(&compile.source)),
+                Action::Compile(compile) => ("compile", group.directory.join(compile.source())),
                 Action::Remove(remnant) => {
                     ("remove", group.directory.join(crate::python::pycache::DIRECTORY).join(remnant.name()))
                 }

@@ -40,7 +40,11 @@ impl fmt::Display for Level {
 
 /// The name of the `.pyc` that a source should have, in the `__pycache__` directory beside it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Target(OsString);
+pub struct Target {
+    name: Box<OsStr>,
+    /// The length of the source's name without its extension.
+    stem: u8,
+}
 
 /// A source whose target would have a name longer than a filesystem takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,14 +57,20 @@ impl Target {
     /// # Errors
     /// [`NameTooLong`]: Python cannot cache such a source either.
     pub fn of(source: &OsStr, tag: &str, level: Level) -> Result<Self, NameTooLong> {
-        let mut name = stem(source).to_vec();
+        let stem = stem(source);
+        let mut name = stem.to_vec();
         name.push(b'.');
         name.extend_from_slice(tag.as_bytes());
         if level.0 > 0 {
             name.extend_from_slice(format!(".opt-{level}").as_bytes());
         }
         name.extend_from_slice(b".pyc");
-        if name.len() > LONGEST_NAME { Err(NameTooLong) } else { Ok(Self(OsString::from_vec(name))) }
+        match u8::try_from(stem.len()) {
+            Ok(stem) if name.len() <= LONGEST_NAME => {
+                Ok(Self { name: OsString::from_vec(name).into(), stem })
+            }
+            _ => Err(NameTooLong),
+        }
     }
 
     /// The target that `remnant` is, with its source and its level; `None` where it is a leftover, or has a level that
@@ -71,14 +81,22 @@ impl Target {
         let tag = std::str::from_utf8(remnant.tag()).ok()?;
         let targets =
             (0..=2).filter_map(|level| Some((Self::of(&source, tag, Level(level)).ok()?, Level(level))));
-        let (target, level) = targets.into_iter().find(|(target, _)| target.0 == remnant.name)?;
+        let (target, level) = targets.into_iter().find(|(target, _)| *target.name == *remnant.name)?;
         Some((target, source, level))
     }
 
     /// The file name.
     #[must_use]
     pub fn name(&self) -> &OsStr {
-        &self.0
+        &self.name
+    }
+
+    /// The name of its source, `STEM.py` as all sources are named.
+    #[must_use]
+    pub fn source(&self) -> OsString {
+        let mut source = self.name.as_bytes()[..usize::from(self.stem)].to_vec();
+        source.extend_from_slice(b".py");
+        OsString::from_vec(source)
     }
 }
 
@@ -96,9 +114,11 @@ fn stem(source: &OsStr) -> &[u8] {
 /// A file in a `__pycache__` directory that is bytecode, or was to become bytecode, of some source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remnant {
-    name: OsString,
-    stem: usize,
-    tag: (usize, usize),
+    name: Box<OsStr>,
+    /// The length of the source's name without its extension.
+    stem: u8,
+    /// Where the tag ends, which begins behind the dot behind that.
+    tag_end: u8,
     leftover: bool,
 }
 
@@ -115,12 +135,8 @@ impl Remnant {
         };
         let base = without_level(base);
         let dot = base.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
-        is_cache_tag(&base[dot + 1..]).then(|| Self {
-            name: name.to_owned(),
-            stem: dot,
-            tag: (dot + 1, base.len()),
-            leftover,
-        })
+        let (stem, tag_end) = (u8::try_from(dot).ok()?, u8::try_from(base.len()).ok()?);
+        is_cache_tag(&base[dot + 1..]).then(|| Self { name: name.into(), stem, tag_end, leftover })
     }
 
     /// The file name.
@@ -132,7 +148,7 @@ impl Remnant {
     /// The name of the source it belongs to.
     #[must_use]
     pub fn source(&self) -> OsString {
-        let mut source = self.name.as_bytes()[..self.stem].to_vec();
+        let mut source = self.name.as_bytes()[..usize::from(self.stem)].to_vec();
         source.extend_from_slice(b".py");
         OsString::from_vec(source)
     }
@@ -140,7 +156,7 @@ impl Remnant {
     /// The cache tag in the name, as `cpython-311`.
     #[must_use]
     pub fn tag(&self) -> &[u8] {
-        &self.name.as_bytes()[self.tag.0..self.tag.1]
+        &self.name.as_bytes()[usize::from(self.stem) + 1..usize::from(self.tag_end)]
     }
 
     /// Whether it is the temporary file of a writer that was interrupted.
@@ -201,6 +217,16 @@ mod tests {
         assert_eq!(target(b"a[1].py", 2), b"a[1].cpython-311.opt-2.pyc");
         assert_eq!(target(b".py", 0), b"py.cpython-311.pyc");
         assert_eq!(target(b"\xff\n.py", 0), b"\xff\n.cpython-311.pyc");
+    }
+
+    #[test]
+    fn a_target_knows_its_source() {
+        for source in ["a.py", "a.b.py", ".a.py", "a.opt-1.py", "a.cpython-311.py"] {
+            for level in [Level(0), Level(1)] {
+                let target = Target::of(OsStr::new(source), "cpython-311", level).unwrap();
+                assert_eq!(target.source(), source);
+            }
+        }
     }
 
     #[test]

@@ -88,8 +88,8 @@ impl Comparison<'_> {
             return None;
         }
         let Wishes { mode, force, .. } = *self.wishes;
-        let (source, interpreter, seen) = (source.clone(), compiler.id, (*seen).into());
-        Some(Compile { source, target, interpreter, level, mode, force, seen })
+        let (interpreter, seen) = (compiler.id, (*seen).into());
+        Some(Compile { target, interpreter, level, mode, force, seen })
     }
 
     /// Whether what was published is what would be compiled again.

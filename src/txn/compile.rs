@@ -5,21 +5,26 @@
 //! cache.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, pyc_mode};
 use super::flush::Progress;
-use super::intent::{Action, Batch, Compile, Facts, Failure, Fault, Hash, Intent, IntentId, Outcome};
+use super::intent::{
+    Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, IntentId, Outcome,
+};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
 use super::reuse::Earlier;
-use super::source::{self, Source, unreadable};
+use super::site::Site;
+use super::source::{self, Source};
 use super::staging::Staging;
+use super::supply::Supply;
+use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
 use crate::disk::{self, Dir};
 use crate::python::interpreter::Interpreter;
@@ -31,18 +36,12 @@ use crate::root::Root;
 /// What a compile intent needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Root,
-    pub(super) batch: &'a Batch,
     pub(super) staging: &'a Staging,
-    /// The number of the staging directory, by the batch's directories.
-    pub(super) places: &'a [usize],
-    /// Whether there is a `__pycache__`, by the batch's directories.
-    pub(super) has_cache: &'a [bool],
-    /// Who compiles; `None` for an interpreter that is gone.
-    pub(super) interpreters: &'a [Interpreter],
-    /// An intent's interpreter, as an index into `interpreters`.
-    pub(super) interpreter_of: &'a (dyn Fn(&Compile) -> usize + Sync),
-    /// What there is of earlier bytecode.
-    pub(super) earlier: &'a Earlier<'a>,
+    /// What is known of the directories, by their numbers.
+    pub(super) sites: &'a HashMap<i64, Result<Site, Outcome>>,
+    pub(super) team: &'a Team,
+    /// The state directory.
+    pub(super) state: &'a Dir,
     /// What others compiled, if there is a cache.
     pub(super) cache: Option<&'a Store>,
     pub(super) observer: &'a dyn Observer,
@@ -53,18 +52,39 @@ pub(super) struct Surroundings<'a> {
 /// The queue of intents to compile and the list of what became of them.
 pub(super) struct Compilation<'a> {
     around: Surroundings<'a>,
-    /// Indices into the batch, the largest source first; those that are compiled together by interpreter.
-    queue: Vec<usize>,
-    next: AtomicUsize,
+    queue: Mutex<Queue<'a>>,
     outcomes: Mutex<Vec<(IntentId, Outcome)>>,
+}
+
+/// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
+/// compiled together by interpreter.
+struct Queue<'a> {
+    supply: Supply<'a>,
+    portion: Arc<Portion>,
+    /// Indices into the portion.
+    order: std::vec::IntoIter<usize>,
+}
+
+/// A portion of a transaction's intents, with what there is of earlier bytecode for them.
+#[derive(Default)]
+struct Portion {
+    batch: Batch,
+    earlier: Earlier,
+}
+
+/// An intent of a portion.
+#[derive(Clone)]
+struct Task {
+    portion: Arc<Portion>,
+    index: usize,
 }
 
 /// What is remembered of an intent while its source is compiled.
 pub(super) struct Ready {
-    intent: usize,
+    task: Task,
     source: Source,
     header: crate::python::header::Header,
-    source_hash: [u8; 32],
+    source_hash: Hash,
     /// Under which its code is in the cache, if there is one.
     key: Option<Key>,
 }
@@ -78,26 +98,76 @@ struct Code<'c> {
     reused: bool,
 }
 
-impl<'a> Compilation<'a> {
-    pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
-        queue.sort_by_cached_key(|&index| {
-            let size = around.intent(index).size();
-            (Reverse(size.max(BATCH as u64)), around.interpreter_number(index), Reverse(size))
-        });
-        let outcomes = Vec::with_capacity(queue.len());
-        Self { around, queue, next: AtomicUsize::new(0), outcomes: Mutex::new(outcomes) }
+impl Task {
+    fn intent(&self) -> &Intent {
+        &self.portion.batch.intents[self.index]
     }
 
-    /// The outcomes, if the run of the pool was one.
+    fn directory(&self) -> &Directory {
+        &self.portion.batch.directories[self.intent().directory]
+    }
+}
+
+impl<'a> Compilation<'a> {
+    pub(super) fn new(around: Surroundings<'a>, supply: Supply<'a>) -> Self {
+        let queue = Queue { supply, portion: Arc::default(), order: Vec::new().into_iter() };
+        Self { around, queue: Mutex::new(queue), outcomes: Mutex::default() }
+    }
+
+    /// The outcomes that are not in the journal yet, if the run of the pool was one.
     pub(super) fn into_outcomes(self, run: Result<()>) -> Result<Vec<(IntentId, Outcome)>> {
         run?;
         Ok(self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn settle(&self, index: usize, outcome: Outcome) {
-        let id = self.around.batch.intents[index].id;
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
-        self.around.observer.advance(self.around.intent(index).size());
+    fn settle(&self, intent: &Intent, outcome: Outcome) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((intent.id, outcome));
+        self.around.observer.advance(intent.size());
+    }
+
+    /// The next intent to compile.
+    fn task(&self) -> Result<Option<Task>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(index) = queue.order.next() {
+                return Ok(Some(Task { portion: Arc::clone(&queue.portion), index }));
+            }
+            let after = queue.portion.batch.last();
+            let Some(batch) = queue.supply.next(after)? else { return Ok(None) };
+            if after > 0 {
+                let mut outcomes =
+                    std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+                queue.supply.keep(&mut outcomes)?;
+                self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).append(&mut outcomes);
+            }
+            let earlier = queue.supply.earlier(&batch)?;
+            queue.order = self.sort_out(&batch).into_iter();
+            queue.portion = Arc::new(Portion { batch, earlier });
+        }
+    }
+
+    /// Takes out what needs no compiler, or cannot have one; the rest in the order in which it is compiled.
+    fn sort_out(&self, batch: &Batch) -> Vec<usize> {
+        let mut order = Vec::new();
+        for (index, intent) in batch.intents.iter().enumerate() {
+            let Action::Compile(compile) = &intent.action else {
+                self.settle(intent, Outcome::Removed);
+                continue;
+            };
+            // What came in after this began is left for the next transaction.
+            let site = self.around.sites.get(&batch.directories[intent.directory].number);
+            match (self.around.team.find(compile.interpreter), site) {
+                (Member::Gone, _) => self.settle(intent, Outcome::Vanished),
+                (Member::Present(number), Some(Ok(_))) => {
+                    let size = intent.size();
+                    order.push(((Reverse(size.max(BATCH as u64)), number, Reverse(size)), index));
+                }
+                (Member::Present(_), Some(Err(outcome))) => self.settle(intent, outcome.clone()),
+                (Member::Unknown, _) | (_, None) => {}
+            }
+        }
+        order.sort_unstable();
+        order.into_iter().map(|(_, index)| index).collect()
     }
 }
 
@@ -105,47 +175,34 @@ impl Ends for Compilation<'_> {
     type Ready = Ready;
 
     fn next(&self) -> Result<Option<Job<Ready>>> {
-        while let Some(&index) = self.queue.get(self.next.fetch_add(1, Ordering::SeqCst)) {
-            match self.around.prepare(index)? {
+        while let Some(task) = self.task()? {
+            match self.around.prepare(&task)? {
                 Ok(job) => return Ok(Some(job)),
-                Err(outcome) => self.settle(index, outcome),
+                Err(outcome) => self.settle(task.intent(), outcome),
             }
         }
         Ok(None)
     }
 
     fn finish(&self, ready: Ready, outcome: worker::Outcome) -> Result<()> {
-        let index = ready.intent;
         let outcome = self.around.finish(&ready, outcome)?;
-        self.settle(index, outcome);
+        self.settle(ready.task.intent(), outcome);
         Ok(())
     }
 }
 
 impl Surroundings<'_> {
-    fn intent(&self, index: usize) -> &Intent {
-        &self.batch.intents[index]
-    }
-
-    /// The interpreter of an intent, as an index into `interpreters`; `None` for a removal.
-    fn interpreter_number(&self, index: usize) -> Option<usize> {
-        match &self.intent(index).action {
-            Action::Compile(compile) => Some((self.interpreter_of)(compile)),
-            Action::Remove(_) => None,
-        }
-    }
-
     /// Reads a source: a job for the pool, or the outcome where there is nothing to compile.
-    fn prepare(&self, index: usize) -> Result<Result<Job<Ready>, Outcome>> {
-        let intent = self.intent(index);
+    fn prepare(&self, task: &Task) -> Result<Result<Job<Ready>, Outcome>> {
+        let intent = task.intent();
         let Action::Compile(compile) = &intent.action else { return Ok(Err(Outcome::Removed)) };
-        let path = self.batch.path(intent);
+        let path = task.portion.batch.path(intent);
         let filename = path.as_os_str().as_bytes().to_vec();
-        let number = (self.interpreter_of)(compile);
-        let interpreter = &self.interpreters[number];
-        let may_have_one = !compile.force && self.has_cache[intent.directory];
+        let site = self.site(task)?;
+        let (number, interpreter) = self.team.member(compile.interpreter)?;
+        let may_have_one = !compile.force && site.has_cache;
         let candidate = may_have_one
-            .then(|| Candidate::read(&self.pyc(intent, compile), compile, interpreter, &filename))
+            .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
             .flatten();
         let mut source = match source::read(self.root, &path) {
             Ok(Ok(source)) => source,
@@ -153,15 +210,15 @@ impl Surroundings<'_> {
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
         let source_hash = hash(&source.bytes);
-        if let Some(outcome) = self.spare(intent, compile, candidate, (&source, source_hash)) {
+        if let Some(outcome) = spare(task, (compile, interpreter), candidate, (&source, source_hash)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
         let bytes = std::mem::take(&mut source.bytes);
         let key = self.cache.map(|_| key(compile, interpreter, &filename, &source_hash));
-        let ready = Ready { intent: index, source, header, source_hash, key };
+        let ready = Ready { task: task.clone(), source, header, source_hash, key };
         if !compile.force
-            && let Some(outcome) = self.reuse(&ready, intent, compile)?
+            && let Some(outcome) = self.reuse(&ready, compile, interpreter)?
         {
             return Ok(Err(outcome));
         }
@@ -169,34 +226,19 @@ impl Surroundings<'_> {
         Ok(Ok(Job { interpreter: number, request, ready }))
     }
 
-    /// The outcome of an intent whose target is right as it stands, or can be adopted.
-    fn spare(
-        &self,
-        intent: &Intent,
-        compile: &Compile,
-        candidate: Option<Candidate>,
-        (source, source_hash): (&Source, Hash),
-    ) -> Option<Outcome> {
-        let candidate = candidate?;
-        let entry = self.earlier.published.get(&intent.id);
-        let is_current = |entry: &&LedgerEntry| {
-            entry.mode == compile.mode
-                && entry.interpreter == compile.interpreter
-                && entry.identity.same_content(&source.identity)
-                && entry.is_in_place(candidate.identity())
-        };
-        if entry.filter(is_current).is_some() {
-            return Some(Outcome::Current);
+    /// What is known of the directory of an intent that is compiled.
+    fn site(&self, task: &Task) -> Result<Site> {
+        match self.sites.get(&task.directory().number) {
+            Some(Ok(site)) => Ok(*site),
+            _ => Err(anyhow!("a directory was not examined")),
         }
-        let interpreter = &self.interpreters[(self.interpreter_of)(compile)];
-        candidate.adopt(compile, interpreter, source, source_hash, entry).map(Outcome::Adopted)
     }
 
     /// The outcome of an intent whose source was compiled before, here or elsewhere.
-    fn reuse(&self, ready: &Ready, intent: &Intent, compile: &Compile) -> Result<Option<Outcome>> {
-        let interpreter = &self.interpreters[(self.interpreter_of)(compile)];
-        let pyc = self.pyc(intent, compile);
-        if let Some(code) = self.earlier.code(intent.id, &pyc, interpreter, &ready.source_hash) {
+    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
+        let Task { portion, .. } = &ready.task;
+        let (id, pyc) = (ready.task.intent().id, (self.pyc(&ready.task, compile), self.state));
+        if let Some(code) = portion.earlier.code(id, pyc, interpreter, &ready.source_hash) {
             // What its compiler had to say the journal has.
             let code = Code { bytes: &code, hash: hash(&code), warnings: String::new(), reused: true };
             return self.write(ready, code).map(Some);
@@ -209,8 +251,8 @@ impl Surroundings<'_> {
     }
 
     /// Where the bytecode of an intent stands, on disk.
-    fn pyc(&self, intent: &Intent, compile: &Compile) -> PathBuf {
-        let directory = self.root.on_disk(&self.batch.directories[intent.directory]);
+    fn pyc(&self, task: &Task, compile: &Compile) -> PathBuf {
+        let directory = self.root.on_disk(&task.directory().path);
         directory.join(DIRECTORY).join(compile.target.name())
     }
 
@@ -227,11 +269,11 @@ impl Surroundings<'_> {
             }
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
-                Ok(Outcome::Failed(Failure { fault: Fault::Refused, message, source }))
+                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source })))
             }
             worker::Outcome::Lost(broken) => {
                 let message = broken.to_string();
-                Ok(Outcome::Failed(Failure { fault: Fault::Lost, message, source }))
+                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source })))
             }
         }
     }
@@ -239,14 +281,14 @@ impl Surroundings<'_> {
     /// Writes a staged file.
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
         let Code { bytes, hash: code_hash, warnings, reused } = code;
-        let intent = self.intent(ready.intent);
-        let number = self.places[intent.directory];
+        let (id, number) = (ready.task.intent().id, self.site(&ready.task)?.place);
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         let mode = pyc_mode(ready.source.mode);
-        let pyc = place.create_file(intent.id.0.to_string(), mode, &[ready.header.as_bytes(), bytes])?;
+        let pyc = place.create_file(id.0.to_string(), mode, &[ready.header.as_bytes(), bytes])?;
         self.staged.add(pyc.size);
         let (source, source_hash) = (ready.source.identity, ready.source_hash);
-        Ok(Outcome::Compiled(Facts { source, source_hash, code_hash, pyc, warnings, reused }, number))
+        let facts = Facts { source, source_hash, code_hash, pyc, warnings, reused };
+        Ok(Outcome::Compiled(Box::new(facts), number))
     }
 }
 
@@ -265,22 +307,24 @@ fn key(compile: &Compile, interpreter: &Interpreter, filename: &[u8], source_has
     })
 }
 
-/// What is known of a directory that can take bytecode.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Site {
-    /// Whether it has a `__pycache__`.
-    pub(super) has_cache: bool,
-}
-
-/// Examines a directory that is to take bytecode; if it cannot, the outcome of what was to go there.
-///
-/// # Errors
-/// The filesystem is read-only, or another failure of the medium.
-pub(super) fn examine_site(directory: &Path) -> Result<Result<Site, Outcome>> {
-    match Dir::open(directory).and_then(|dir| dir.writable_child(DIRECTORY)) {
-        Ok(has_cache) => Ok(Ok(Site { has_cache })),
-        Err(error) if error.is_medium() => Err(error.into()),
-        Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
-        Err(error) => Ok(Err(unreadable(&error.to_string()))),
+/// The outcome of an intent whose target is right as it stands, or can be adopted.
+fn spare(
+    task: &Task,
+    (compile, interpreter): (&Compile, &Interpreter),
+    candidate: Option<Candidate>,
+    (source, source_hash): (&Source, Hash),
+) -> Option<Outcome> {
+    let candidate = candidate?;
+    let entry = task.portion.earlier.published.get(&task.intent().id);
+    let is_current = |entry: &&LedgerEntry| {
+        entry.mode == compile.mode
+            && entry.interpreter == compile.interpreter
+            && entry.identity.same_content(&source.identity)
+            && entry.is_in_place(candidate.identity())
+    };
+    if entry.filter(is_current).is_some() {
+        return Some(Outcome::Current);
     }
+    let facts = candidate.adopt(compile, interpreter, source, source_hash, entry)?;
+    Some(Outcome::Adopted(Box::new(facts)))
 }

@@ -15,6 +15,7 @@ use super::publish::Committing;
 use super::source::unreadable;
 use super::stage::{Setting, Staged, compile};
 use super::staging::Staging;
+use super::supply::Wanted;
 use crate::disk::{Dir, Identity};
 use crate::python::pool::Interrupted;
 use crate::root::Root;
@@ -26,7 +27,7 @@ const ROUNDS: usize = 5;
 #[derive(Default)]
 struct Comparison {
     /// Intents whose source is another one now, or whose staged file is not there.
-    changed: Vec<Intent>,
+    changed: Batch,
     gone: Vec<(IntentId, Outcome)>,
 }
 
@@ -44,17 +45,16 @@ impl Staged {
     /// decided.
     pub fn decide(self, writer: &mut Writer<'_>, setting: &Setting<'_>) -> Result<Committing> {
         let began = Instant::now();
-        let mut batch = writer.journal.intents(self.0, Which::Compiled)?;
+        let mut comparison = self.compare_all(writer, setting.root)?;
         let mut outcomes = Vec::new();
         let mut round = 0;
         let unchanged = loop {
-            let comparison = self.compare(writer, &batch, setting.root)?;
-            outcomes.extend(comparison.gone);
-            if comparison.changed.is_empty() {
+            outcomes.append(&mut comparison.gone);
+            let mut batch = std::mem::take(&mut comparison.changed);
+            if batch.intents.is_empty() {
                 break Unchanged::after_comparison();
             }
             round += 1;
-            batch.intents = comparison.changed;
             if round > ROUNDS {
                 outcomes.extend(give_up(&batch));
                 break Unchanged::after_comparison();
@@ -62,6 +62,7 @@ impl Staged {
             let again = self.compile_again(writer, &batch, setting)?;
             batch.intents.retain_mut(|intent| refresh(intent, &again));
             outcomes.extend(again);
+            comparison.add(&Staging::open(writer, self.0)?, batch, setting.root);
         };
         if setting.interrupt.signalled() {
             return Err(Interrupted.into());
@@ -71,24 +72,18 @@ impl Staged {
         Ok(Committing::decided(self.0))
     }
 
-    fn compare(&self, writer: &Writer<'_>, batch: &Batch, root: &Root) -> Result<Comparison> {
+    fn compare_all(&self, writer: &Writer<'_>, root: &Root) -> Result<Comparison> {
         let staging = Staging::open(writer, self.0)?;
         let mut comparison = Comparison::default();
-        for intent in &batch.intents {
-            match root.identity(&batch.path(intent)) {
-                Ok(Some(now)) if is_unchanged(&staging, intent, &now) => {}
-                Ok(Some(now)) => {
-                    let mut changed = intent.clone();
-                    if let Action::Compile(compile) = &mut changed.action {
-                        compile.seen = now.into();
-                    }
-                    comparison.changed.push(changed);
-                }
-                Ok(None) => comparison.gone.push((intent.id, Outcome::Vanished)),
-                Err(error) => comparison.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
+        let mut after = 0;
+        loop {
+            let batch = writer.journal.portion(self.0, Which::Compiled, after)?;
+            if batch.intents.is_empty() {
+                return Ok(comparison);
             }
+            after = batch.last();
+            comparison.add(&staging, batch, root);
         }
-        Ok(comparison)
     }
 
     fn compile_again(
@@ -104,8 +99,28 @@ impl Staged {
             }
         }
         // What is compiled again is durable before the decision, as everything else.
-        let (outcomes, _durable) = compile(writer, self.0, batch, setting)?;
+        let wanted = Wanted::These(Some(batch.clone()));
+        let (outcomes, _durable) = compile(writer, self.0, (batch.shares(), wanted), setting)?;
         Ok(outcomes)
+    }
+}
+
+impl Comparison {
+    /// Compares the intents of a portion.
+    fn add(&mut self, staging: &Staging, mut batch: Batch, root: &Root) {
+        for mut intent in std::mem::take(&mut batch.intents) {
+            match root.identity(&batch.path(&intent)) {
+                Ok(Some(now)) if is_unchanged(staging, &intent, &now) => {}
+                Ok(Some(now)) => {
+                    if let Action::Compile(compile) = &mut intent.action {
+                        compile.seen = now.into();
+                    }
+                    self.changed.push(&batch, intent);
+                }
+                Ok(None) => self.gone.push((intent.id, Outcome::Vanished)),
+                Err(error) => self.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct IntentId(pub i64);
 
 /// The number of an interpreter in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterpreterId(pub i64);
+pub struct InterpreterId(pub i32);
 
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];
@@ -25,9 +25,7 @@ pub type Hash = [u8; 32];
 /// One source to one target, for one interpreter, level and mode.
 #[derive(Debug, Clone)]
 pub struct Compile {
-    /// The source's file name.
-    pub source: OsString,
-    /// The name its bytecode should have.
+    /// The name its bytecode should have, and with it the source's.
     pub target: Target,
     /// Who compiles it.
     pub interpreter: InterpreterId,
@@ -39,6 +37,14 @@ pub struct Compile {
     pub force: bool,
     /// The source as it was when it was recorded.
     pub seen: Stamp,
+}
+
+impl Compile {
+    /// The source's file name.
+    #[must_use]
+    pub fn source(&self) -> OsString {
+        self.target.source()
+    }
 }
 
 /// What is remembered of a source until it is compiled: as much as the header of its bytecode says, so that what
@@ -123,22 +129,74 @@ impl Intent {
     }
 }
 
-/// The intents of one transaction.
-#[derive(Debug, Default)]
+/// A directory of sources.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Its number in the journal, above 0.
+    pub number: i64,
+    /// Its path, without the root's prefix.
+    pub path: PathBuf,
+}
+
+/// What is to be compiled in a directory by one interpreter.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Where.
+    pub directory: Directory,
+    /// Who compiles.
+    pub interpreter: InterpreterId,
+    /// How many sources.
+    pub sources: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+/// A portion of the intents of a transaction.
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// The directories of the sources, without the root's prefix.
-    pub directories: Vec<PathBuf>,
+    /// The directories of the sources, in the order of their numbers.
+    pub directories: Vec<Directory>,
     /// The intents, ordered by directory.
     pub intents: Vec<Intent>,
+    /// The last directory of the portion before.
+    pub after: i64,
 }
 
 impl Batch {
+    /// The number of the last directory.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        self.directories.last().map_or(self.after, |directory| directory.number)
+    }
+
+    /// Adds an intent of another portion, behind those that are there.
+    pub fn push(&mut self, from: &Self, mut intent: Intent) {
+        let directory = &from.directories[intent.directory];
+        if self.last() != directory.number {
+            self.directories.push(directory.clone());
+        }
+        intent.directory = self.directories.len() - 1;
+        self.intents.push(intent);
+    }
+
+    /// What of it is to be compiled, an intent each.
+    #[must_use]
+    pub fn shares(&self) -> Vec<Share> {
+        let share = |intent: &Intent| {
+            let Action::Compile(compile) = &intent.action else { return None };
+            let directory = self.directories[intent.directory].clone();
+            let interpreter = compile.interpreter;
+            Some(Share { directory, interpreter, sources: 1, bytes: compile.seen.size })
+        };
+        self.intents.iter().filter_map(share).collect()
+    }
+
     /// The path of an intent's source, or of the file it removes, without the root's prefix.
     #[must_use]
     pub fn path(&self, intent: &Intent) -> PathBuf {
-        let directory = &self.directories[intent.directory];
+        let directory = &self.directories[intent.directory].path;
         match &intent.action {
-            Action::Compile(compile) => directory.join(&compile.source),
+            Action::Compile(compile) => directory.join(compile.source()),
             Action::Remove(remnant) => directory.join(crate::python::pycache::DIRECTORY).join(remnant.name()),
         }
     }
@@ -187,9 +245,9 @@ pub struct Failure {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Compiled and staged, in the staging directory of this number.
-    Compiled(Facts, usize),
+    Compiled(Box<Facts>, usize),
     /// A valid pyc that stood there was taken over.
-    Adopted(Facts),
+    Adopted(Box<Facts>),
     /// The target was right already.
     Current,
     /// The target is to be removed.
@@ -197,5 +255,5 @@ pub enum Outcome {
     /// The source is gone.
     Vanished,
     /// There is no new bytecode; the others go on.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }

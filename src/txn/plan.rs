@@ -69,8 +69,9 @@ impl Plan {
         self.groups.iter().map(|group| group.actions.len()).sum()
     }
 
-    pub(super) fn add(&mut self, directory: PathBuf, owner: Option<String>, actions: Vec<Action>) {
+    pub(super) fn add(&mut self, directory: PathBuf, owner: Option<String>, mut actions: Vec<Action>) {
         if !actions.is_empty() {
+            actions.shrink_to_fit();
             self.groups.push(Group { directory, owner, actions });
         }
     }

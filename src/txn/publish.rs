@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::evidence::Placed;
-use super::intent::{Action, Batch, Compile, Intent, IntentId, Outcome, TxnId};
+use super::intent::{Action, Compile, Directory, Intent, IntentId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
 use super::observer::Observer;
@@ -68,23 +68,29 @@ impl Committing {
         observer: &dyn Observer,
     ) -> Result<Published> {
         let began = Instant::now();
-        let batch = writer.journal.intents(self.txn, Which::ToPublish)?;
-        let staging = Staging::open(writer, self.txn)?;
-        let retires = batch.intents.iter().any(|intent| intent.retire);
-        let retired = if retires { Some(retired::open(writer)?) } else { None };
         let mut publication = Publication {
-            batch: &batch,
-            staging: &staging,
-            retired: retired.as_ref(),
+            staging: Staging::open(writer, self.txn)?,
+            retired: None,
             resumed: self.resumed,
             exceptions: Vec::new(),
             changed: HashMap::new(),
         };
-        for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
-            if interrupt.signalled_for(PATIENCE) {
-                return Err(Interrupted.into());
+        let mut after = 0;
+        loop {
+            let batch = writer.journal.portion(self.txn, Which::ToPublish, after)?;
+            if batch.intents.is_empty() {
+                break;
             }
-            publication.publish_directory(root, intents)?;
+            if publication.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
+                publication.retired = Some(retired::open(writer)?);
+            }
+            for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
+                if interrupt.signalled_for(PATIENCE) {
+                    return Err(Interrupted.into());
+                }
+                publication.publish_directory(root, &batch.directories[intents[0].directory], intents)?;
+            }
+            after = batch.last();
         }
         observer.phase("publish", began.elapsed());
         let began = Instant::now();
@@ -108,23 +114,20 @@ impl Published {
     }
 }
 
-struct Publication<'a> {
-    batch: &'a Batch,
-    staging: &'a Staging,
-    retired: Option<&'a Dir>,
+struct Publication {
+    staging: Staging,
+    /// Where removals keep their files, once there is one that does.
+    retired: Option<Dir>,
     resumed: bool,
     exceptions: Vec<(IntentId, Outcome)>,
     /// One directory of each device that was changed, to sync it by.
     changed: HashMap<u64, Dir>,
 }
 
-impl Publication<'_> {
+impl Publication {
     /// Publishes what goes to one directory of sources.
-    fn publish_directory(&mut self, root: &Root, intents: &[Intent]) -> Result<()> {
-        let Some(first) = intents.first() else {
-            return Ok(());
-        };
-        let path = root.on_disk(&self.batch.directories[first.directory]);
+    fn publish_directory(&mut self, root: &Root, directory: &Directory, intents: &[Intent]) -> Result<()> {
+        let path = root.on_disk(&directory.path);
         let places_any = intents.iter().any(|intent| matches!(intent.action, Action::Compile(_)));
         let is_forced =
             |intent: &Intent| matches!(intent.action, Action::Compile(Compile { force: true, .. }));
@@ -149,7 +152,7 @@ impl Publication<'_> {
 
     fn publish_one(&self, cache: &Dir, intent: &Intent) -> Result<(), disk::Error> {
         match &intent.action {
-            Action::Remove(remnant) => match self.retired.filter(|_| intent.retire) {
+            Action::Remove(remnant) => match self.retired.as_ref().filter(|_| intent.retire) {
                 Some(retired) => retired::keep(retired, intent.id, cache, remnant)?,
                 None => drop(cache.remove_file(remnant.name())?),
             },

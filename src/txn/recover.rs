@@ -4,7 +4,7 @@
 //!
 //! | state | on disk | what is done |
 //! |---|---|---|
-//! | recording | perhaps staged files | they are removed; the intents are still pending |
+//! | recording | perhaps staged files | they are removed; the intents are pending, also those with an outcome |
 //! | staged | staged files, durable | rolled back: they are removed, the intents are pending again |
 //! | staged, held | the same | nothing: `pyc-txn stage` meant it so |
 //! | committing | some files staged, some in place | published and settled |
@@ -61,11 +61,14 @@ pub fn recover(
     }
     retired::sweep(writer)?;
     for txn in staging::found(&writer.state)? {
-        let is_held = writer.journal.state(txn)? == Some(State::Staged);
-        if !is_held {
-            staging::remove(writer, txn)?;
-            recovered.push(Recovered::Swept(txn));
+        match writer.journal.state(txn)? {
+            // It is held.
+            Some(State::Staged) => continue,
+            Some(State::Recording) => writer.journal.forget_outcomes(txn)?,
+            _ => {}
         }
+        staging::remove(writer, txn)?;
+        recovered.push(Recovered::Swept(txn));
     }
     Ok(recovered)
 }

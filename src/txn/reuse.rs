@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::adopt;
 use super::intent::{Hash, IntentId};
@@ -18,32 +18,32 @@ use crate::disk::Dir;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
-/// What there is of earlier bytecode for the intents of a transaction.
-pub(super) struct Earlier<'a> {
+/// What there is of earlier bytecode for some intents.
+#[derive(Default)]
+pub(super) struct Earlier {
     /// What the ledger has of their targets.
     pub(super) published: HashMap<IntentId, LedgerEntry>,
     /// What was retired under their targets.
     pub(super) retired: HashMap<IntentId, Retired>,
-    /// The state directory.
-    pub(super) state: &'a Dir,
 }
 
-impl Earlier<'_> {
-    /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk.
+impl Earlier {
+    /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk, `state` the
+    /// state directory.
     pub(super) fn code(
         &self,
         id: IntentId,
-        pyc: &Path,
+        (pyc, state): (PathBuf, &Dir),
         interpreter: &Interpreter,
         source_hash: &Hash,
     ) -> Option<Buffer> {
         let published = || {
             let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
-            read(pyc, interpreter, entry.code_hash)
+            read(&pyc, interpreter, entry.code_hash)
         };
         let retired = || {
             let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
-            read(&retired::path(self.state, retired.id), interpreter, retired.code_hash)
+            read(&retired::path(state, retired.id), interpreter, retired.code_hash)
         };
         published().or_else(retired)
     }

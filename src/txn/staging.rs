@@ -59,14 +59,13 @@ impl Place {
         Ok(())
     }
 
-    /// The places that are noted in `own`, with their numbers. A note that is not whole is that of a directory
-    /// that was not made yet.
+    /// The places that are noted in `own`, with their numbers: from 1 on, as they were made, each looked for by its
+    /// name, because there are as many others as there are staged files. A note that is not whole is that of a
+    /// directory that was not made yet.
     fn noted(own: &Dir) -> Result<Vec<(usize, Self)>> {
         let mut places = Vec::new();
-        for name in own.names()? {
-            let number = name.to_str().and_then(|name| name.strip_prefix("place-")?.parse().ok());
-            let Some(number) = number else { continue };
-            let (note, _) = own.read_file(name)?;
+        for number in 1.. {
+            let Some((note, _)) = present(own.read_file(Self::note(number)))? else { break };
             let parts: Vec<&[u8]> = note.split(|&byte| byte == 0).collect();
             if let [parent, name] = parts[..]
                 && name.starts_with(DOT_NAME.as_bytes())
@@ -191,9 +190,9 @@ fn open_own(state: &Dir, txn: TxnId) -> Result<Option<Dir>> {
     present(state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string())))
 }
 
-fn present(opened: Result<Dir, disk::Error>) -> Result<Option<Dir>> {
-    match opened {
-        Ok(dir) => Ok(Some(dir)),
+fn present<T>(found: Result<T, disk::Error>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }

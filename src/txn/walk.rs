@@ -21,7 +21,7 @@ use crate::root::Root;
 const PORTION: usize = 32;
 
 /// How many portions may be found ahead: while the ledger is being read, the walk goes on.
-const AHEAD: usize = 256;
+const AHEAD: usize = 96;
 
 /// How many threads look into directories where nothing more is asked of them; one finds them in about the same time.
 pub const THREADS: usize = 2;

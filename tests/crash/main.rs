@@ -18,6 +18,7 @@ mod failing;
 mod held;
 mod history;
 mod order;
+mod portions;
 mod recorded;
 mod repaired;
 mod retired;

@@ -1,31 +1,14 @@
-//! Intents: recorded by anybody at any time, read by the one who holds the lock.
+//! Intents come in: recorded by anybody at any time.
 
-use std::collections::HashMap;
-
-use rusqlite::types::{Null, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::types::Null;
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::Journal;
 use super::error::Result;
 use super::history;
-use super::registry::{Directories, bytes, identity, mode, mode_word, name, path, unreadable};
+use super::registry::{Directories, bytes, mode_word, unreadable};
 use super::transitions::now;
-use crate::disk::Identity;
-use crate::python::pycache::{Level, Remnant, Target};
-use crate::txn::intent::{
-    Action, Batch, Compile, Group, Intent, IntentId, InterpreterId, Made, Stamp, TxnId,
-};
-
-/// Which intents of a transaction to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those without an outcome.
-    Pending,
-    /// Those that rest on a source: compiled and adopted ones.
-    Compiled,
-    /// Those that change something outside: compiled and removed ones.
-    ToPublish,
-}
+use crate::txn::intent::{Action, Group, TxnId};
 
 /// What becomes of a file that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,41 +72,6 @@ impl Journal {
     /// The journal cannot be read.
     pub fn recording(&self) -> Result<Option<TxnId>> {
         Ok(self.read(recording)?.map(TxnId))
-    }
-
-    /// The intents of a transaction, ordered by directory.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn intents(&self, txn: TxnId, which: Which) -> Result<Batch> {
-        let filter = match which {
-            Which::Pending => "outcome IS NULL",
-            Which::Compiled => "outcome IN ('compiled', 'adopted')",
-            Which::ToPublish => "outcome IN ('compiled', 'removed')",
-        };
-        self.read(|connection| {
-            let mut statement = connection.prepare(&format!(
-                "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
-                        intents.size, intents.mtime, retire, facts.id, staged_in,
-                        facts.inode, facts.size, facts.mtime, facts.ctime, device
-                 FROM intents JOIN directories ON directories.id = directory
-                 LEFT JOIN facts ON facts.id = intents.id
-                 WHERE txn = ?1 AND {filter} ORDER BY directory, intents.id"
-            ))?;
-            let mut batch = Batch::default();
-            let mut numbers = HashMap::new();
-            let mut rows = statement.query([txn.0])?;
-            while let Some(row) = rows.next()? {
-                let next = batch.directories.len();
-                let directory = *numbers.entry(row.get::<_, i64>(1)?).or_insert(next);
-                if directory == next {
-                    batch.directories.push(path(row, 2)?);
-                }
-                let (id, retire) = (IntentId(row.get(0)?), row.get(11)?);
-                batch.intents.push(Intent { id, directory, action: action(row)?, made: made(row)?, retire });
-            }
-            Ok(batch)
-        })
     }
 }
 
@@ -202,7 +150,7 @@ fn insert_one(
             directory,
             target,
             owner,
-            bytes(&compile.source),
+            bytes(&compile.source()),
             compile.interpreter.0,
             compile.level.number(),
             mode_word(compile.mode),
@@ -212,41 +160,4 @@ fn insert_one(
         ]),
     }?;
     Ok(())
-}
-
-/// The action in a row of [`Journal::intents`]. The names of targets are built again from their sources, so
-/// that not even a journal from elsewhere can name another file.
-fn action(row: &Row<'_>) -> rusqlite::Result<Action> {
-    let target = name(row, 3)?;
-    if row.get_ref(4)? == ValueRef::Null {
-        let remnant = Remnant::parse(&target);
-        return remnant.map(Action::Remove).ok_or_else(|| unreadable(3, "a target that is no bytecode"));
-    }
-    let source = name(row, 4)?;
-    let level = Level::new(row.get(6)?).ok_or_else(|| unreadable(6, "no such level"))?;
-    let seen = Stamp { size: row.get::<_, i64>(9)?.cast_unsigned(), mtime: row.get(10)? };
-    let tag = Remnant::parse(&target).map(|remnant| String::from_utf8_lossy(remnant.tag()).into_owned());
-    let rebuilt = tag.and_then(|tag| Target::of(&source, &tag, level).ok());
-    match rebuilt {
-        Some(rebuilt) if rebuilt.name() == target => Ok(Action::Compile(Compile {
-            source,
-            target: rebuilt,
-            interpreter: InterpreterId(row.get(5)?),
-            level,
-            mode: mode(row, 7)?,
-            force: row.get(8)?,
-            seen,
-        })),
-        _ => Err(unreadable(3, "a target that is not its source's")),
-    }
-}
-
-/// What was made, in a row of [`Journal::intents`].
-fn made(row: &Row<'_>) -> rusqlite::Result<Option<Made>> {
-    if row.get_ref(12)? == ValueRef::Null {
-        return Ok(None);
-    }
-    let staged_in = row.get::<_, Option<i64>>(13)?.and_then(|number| usize::try_from(number).ok());
-    let source = Identity { device: row.get::<_, i64>(18)?.cast_unsigned(), ..identity(row, 14)? };
-    Ok(Some(Made { source, staged_in }))
 }

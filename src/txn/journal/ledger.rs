@@ -14,7 +14,7 @@ use super::seals;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
-use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
+use crate::txn::intent::{Batch, Hash, IntentId, InterpreterId, TxnId};
 use crate::txn::seal::Seal;
 
 /// A published target.
@@ -92,18 +92,20 @@ impl Journal {
         Ok(shelves.remove(directory).unwrap_or_default())
     }
 
-    /// What is published under the targets of a transaction's intents.
+    /// What is published under the targets of a portion of a transaction's intents.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn published(&self, txn: TxnId) -> Result<HashMap<IntentId, LedgerEntry>> {
+    pub fn published(&self, txn: TxnId, portion: &Batch) -> Result<HashMap<IntentId, LedgerEntry>> {
         self.read(|connection| {
             let mut statement = connection.prepare(&format!(
                 "SELECT intents.id, {ENTRY} FROM intents JOIN ledger USING (directory, target)
                  JOIN facts ON facts.id = ledger.facts
-                 WHERE intents.txn = ?1 AND intents.source IS NOT NULL"
+                 WHERE intents.txn = ?1 AND intents.source IS NOT NULL AND directory BETWEEN ?2 AND ?3"
             ))?;
-            let rows = statement.query_map([txn.0], |row| Ok((IntentId(row.get(0)?), entry(row, 1)?)))?;
+            let rows = statement.query_map((txn.0, portion.after + 1, portion.last()), |row| {
+                Ok((IntentId(row.get(0)?), entry(row, 1)?))
+            })?;
             rows.collect()
         })
     }

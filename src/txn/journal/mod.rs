@@ -16,6 +16,7 @@ mod error;
 mod history;
 mod ledger;
 mod owner;
+mod portion;
 mod registry;
 mod report;
 mod retired;
@@ -23,11 +24,12 @@ mod schema;
 mod seals;
 mod transitions;
 
-pub use batch::{Removal, Which};
+pub use batch::Removal;
 pub use error::JournalError;
 pub use history::CauseReport;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use owner::PublishedReport;
+pub use portion::Which;
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use retired::Retired;
 

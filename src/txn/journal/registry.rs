@@ -1,6 +1,5 @@
 //! Interpreters and directories: what intents and the ledger refer to by number.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -73,13 +72,14 @@ impl Journal {
     }
 }
 
-/// The numbers of directories, looked up or given within one write.
+/// The numbers of directories, looked up or given within one write. The last one is remembered: what is recorded
+/// comes by directory.
 #[derive(Default)]
-pub(super) struct Directories(HashMap<PathBuf, i64>);
+pub(super) struct Directories<'a>(Option<(&'a Path, i64)>);
 
-impl Directories {
-    pub(super) fn number(&mut self, connection: &Connection, path: &Path) -> rusqlite::Result<i64> {
-        if let Some(&number) = self.0.get(path) {
+impl<'a> Directories<'a> {
+    pub(super) fn number(&mut self, connection: &Connection, path: &'a Path) -> rusqlite::Result<i64> {
+        if let Some((_, number)) = self.0.filter(|(last, _)| *last == path) {
             return Ok(number);
         }
         // The update changes nothing; without one RETURNING would be silent about a row that is there.
@@ -89,7 +89,7 @@ impl Directories {
                  ON CONFLICT (path) DO UPDATE SET path = excluded.path RETURNING id",
             )?
             .query_row([path.as_os_str().as_bytes()], |row| row.get(0))?;
-        self.0.insert(path.to_owned(), number);
+        self.0 = Some((path, number));
         Ok(number)
     }
 }

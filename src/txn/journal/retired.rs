@@ -9,7 +9,7 @@ use super::error::Result;
 use super::registry::{mode, name, path};
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
-use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
+use crate::txn::intent::{Batch, Hash, IntentId, InterpreterId, TxnId};
 
 /// A retired pyc.
 #[derive(Debug, Clone)]
@@ -36,19 +36,19 @@ const COLUMNS: &str = "retired.id, path, retired.target, retired.owner, retired.
     retired.source_hash, retired.code_hash";
 
 impl Journal {
-    /// What was retired under the targets of a transaction's intents.
+    /// What was retired under the targets of a portion of a transaction's intents.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn retired_for(&self, txn: TxnId) -> Result<HashMap<IntentId, Retired>> {
+    pub fn retired_for(&self, txn: TxnId, portion: &Batch) -> Result<HashMap<IntentId, Retired>> {
         self.read(|connection| {
             let mut statement = connection.prepare(&format!(
                 "SELECT {COLUMNS}, intents.id FROM intents JOIN retired USING (directory, target)
                  JOIN directories ON directories.id = directory
-                 WHERE txn = ?1 AND intents.source IS NOT NULL"
+                 WHERE txn = ?1 AND intents.source IS NOT NULL AND directory BETWEEN ?2 AND ?3"
             ))?;
             let mut all = HashMap::new();
-            let mut rows = statement.query([txn.0])?;
+            let mut rows = statement.query((txn.0, portion.after + 1, portion.last()))?;
             while let Some(row) = rows.next()? {
                 if let Some(retired) = retired(row)? {
                     all.insert(IntentId(row.get(8)?), retired);

@@ -41,6 +41,31 @@ impl Journal {
         })
     }
 
+    /// Writes outcomes of a transaction that is being staged. They are worth nothing until it is staged: see
+    /// [`Journal::forget_outcomes`].
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn add_outcomes(&mut self, txn: TxnId, outcomes: &[(IntentId, Outcome)]) -> Result<()> {
+        self.write("journal: outcomes", |write| write_outcomes(write, txn, outcomes).map(drop))
+    }
+
+    /// Makes pending again what a run that was interrupted while it staged has given an outcome.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn forget_outcomes(&mut self, txn: TxnId) -> Result<()> {
+        self.write("journal: forget outcomes", |write| {
+            forget_facts(write, txn, "outcome IS NOT NULL")?;
+            write.execute(
+                "UPDATE intents SET outcome = NULL, message = NULL, warnings = NULL, staged_in = NULL, reused = 0
+                 WHERE txn = ?1 AND outcome IS NOT NULL",
+                [txn.0],
+            )?;
+            Ok(())
+        })
+    }
+
     /// `recording` → `staged`, with the outcomes. Intents that came in or were recorded again after the
     /// transaction's were read have no outcome; they become the next open transaction's (invariant 8). Says
     /// which of `outcomes` are not part of the transaction any more.
@@ -136,8 +161,7 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
         return Ok(());
     }
     let open = open_or_begin(write)?;
-    let found = format!("DELETE FROM facts WHERE id IN (SELECT id FROM intents WHERE txn = ?1 AND {which})");
-    write.execute(&found, [txn.0])?;
+    forget_facts(write, txn, which)?;
     write.execute(
         &format!(
             "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL,
@@ -148,6 +172,13 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
     )?;
     write.execute(&format!("DELETE FROM intents WHERE txn = ?1 AND {which}"), [txn.0])?;
     history::inherit(write, txn, open)?;
+    Ok(())
+}
+
+/// Forgets what was found for intents of a transaction.
+fn forget_facts(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Result<()> {
+    let query = format!("DELETE FROM facts WHERE id IN (SELECT id FROM intents WHERE txn = ?1 AND {which})");
+    write.execute(&query, [txn.0])?;
     Ok(())
 }
 

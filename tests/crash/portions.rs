@@ -1,0 +1,141 @@
+//! A transaction of more intents than are in memory at a time: stopped between its portions.
+
+use std::fs;
+
+use crate::rounds::memory;
+use crate::support::{Outcome, World};
+use crate::trace::{self, Step};
+
+/// Sources in each of the directories: the first two are a portion, the third is another.
+const EACH: usize = 1025;
+const ALL: usize = 3 * EACH;
+
+struct Tree(World);
+
+impl Tree {
+    fn new() -> Self {
+        let world = World::new_in(&memory());
+        for directory in ["a", "b", "c"] {
+            for number in 0..EACH {
+                world.write(format!("{directory}/module_{number}.py"), format!("VERSION = {number}\n"));
+            }
+        }
+        Self(world)
+    }
+
+    /// A commit with this fault, and its steps.
+    fn commit(&self, fault: Option<String>) -> (Outcome, Vec<Step>) {
+        let mut command = self.0.command(&["commit", "-q", "-j", "1"]);
+        let trace = self.0.beside("trace");
+        let _ = fs::remove_file(&trace);
+        command.arg(self.0.tree()).env("PYC_TXN_TRACE", &trace);
+        command.envs(fault.map(|fault| ("PYC_TXN_FAULT", fault)));
+        (self.0.outcome(command), trace::read(&trace))
+    }
+
+    fn bytecode(&self) -> usize {
+        self.0.tree_files().iter().filter(|name| name.ends_with(".pyc")).count()
+    }
+
+    fn count(&self, query: &str) -> i64 {
+        self.0.query(query)
+    }
+
+    /// Goes back to the tree without bytecode and without a state.
+    fn start_over(&self) {
+        fs::remove_dir_all(self.0.state()).unwrap();
+        for directory in ["a", "b", "c"] {
+            let _ = fs::remove_dir_all(self.0.tree().join(directory).join("__pycache__"));
+        }
+    }
+
+    /// Demands that a run which was interrupted is recovered: all old, every intent pending, and nothing left over.
+    #[track_caller]
+    fn is_all_old_and_pending(&self, context: &str) {
+        self.0.run(&["recover"]).exits(0);
+        assert_eq!(self.bytecode(), 0, "{context}");
+        let pending = "SELECT count(*) FROM intents JOIN transactions t ON t.id = txn
+                       WHERE state = 'recording' AND outcome IS NULL";
+        assert_eq!(self.count(pending), ALL.cast_signed() as i64, "{context}");
+        assert_eq!(self.count("SELECT count(*) FROM facts"), 0, "{context}");
+        assert!(!self.0.files().iter().any(|name| name.starts_with("state/staging/")), "{context}");
+    }
+
+    /// Demands that the next commit completes everything.
+    #[track_caller]
+    fn is_completed(&self) {
+        let (outcome, _) = self.commit(None);
+        let outcome = outcome.exits(0);
+        assert_eq!(self.bytecode(), ALL, "{}", outcome.context());
+        for table in ["ledger", "facts"] {
+            assert_eq!(self.count(&format!("SELECT count(*) FROM {table}")), ALL.cast_signed() as i64);
+        }
+    }
+}
+
+/// The number of the first step of this name.
+fn at(steps: &[Step], name: &str) -> usize {
+    steps.iter().find(|step| step.name == name).unwrap_or_else(|| panic!("no step {name}")).number
+}
+
+#[test]
+fn a_commit_of_several_portions_stopped_between_them_loses_no_intent_and_changes_nothing() {
+    let tree = Tree::new();
+    let (outcome, steps) = tree.commit(None);
+    outcome.exits(0);
+    let written = steps.iter().filter(|step| step.name == "journal: outcomes").count();
+    assert_eq!(written, 1, "two portions");
+    let outcomes = at(&steps, "journal: outcomes");
+    for (fault, step) in [
+        ("abort", outcomes),
+        ("abort", outcomes + 1),
+        ("abort", at(&steps, "journal: staged")),
+        ("abort", at(&steps, "journal: committing")),
+        ("ENOSPC", outcomes),
+        ("ENOSPC", at(&steps, "journal: staged")),
+    ] {
+        tree.start_over();
+        let (stopped, _) = tree.commit(Some(format!("{fault}@{step}")));
+        assert_eq!(stopped.signal.is_some(), fault == "abort", "{}", stopped.context());
+        if (fault, step) == ("abort", outcomes + 1) {
+            let known = "SELECT count(*) FROM intents JOIN transactions t ON t.id = txn
+                         WHERE state = 'recording' AND outcome = 'compiled'";
+            assert!(tree.count(known) > 1000, "the first portion's outcomes are not there");
+        }
+        tree.is_all_old_and_pending(&format!("{fault}@{step}"));
+        tree.is_completed();
+    }
+}
+
+#[test]
+fn what_is_recorded_again_while_it_is_staged_is_compiled_once_more() {
+    let tree = Tree::new();
+    let (outcome, steps) = tree.commit(None);
+    outcome.exits(0);
+    tree.start_over();
+    let behind = at(&steps, "journal: outcomes") + 1;
+    tree.commit(Some(format!("abort@{behind}")));
+    // Before anybody recovers: these have outcomes and facts.
+    tree.0.run_on_tree(&["record"]).exits(0);
+    assert_eq!(tree.count("SELECT count(*) FROM facts"), 0, "facts of intents that are not there");
+    tree.is_all_old_and_pending("recorded again");
+    tree.is_completed();
+}
+
+#[test]
+fn a_commit_of_several_portions_stopped_while_it_publishes_is_finished_by_the_next_run() {
+    let tree = Tree::new();
+    let (outcome, steps) = tree.commit(None);
+    outcome.exits(0);
+    let renames: Vec<usize> =
+        steps.iter().filter(|step| step.name == "rename").map(|step| step.number).collect();
+    assert_eq!(renames.len(), ALL);
+    for step in [renames[0], renames[2 * EACH], renames[ALL - 1], at(&steps, "journal: committed")] {
+        tree.start_over();
+        let (stopped, _) = tree.commit(Some(format!("abort@{step}")));
+        assert!(stopped.signal.is_some(), "{}", stopped.context());
+        tree.0.run(&["recover"]).exits(0);
+        assert_eq!(tree.bytecode(), ALL, "abort@{step}");
+        tree.is_completed();
+    }
+}
