@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::intent::{Compile, Facts, Hash};
+use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
 use super::source::Source;
 use crate::buffer::Buffer;
@@ -40,9 +40,11 @@ impl Candidate {
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
+        let Stamp { size, mtime } = compile.seen;
+        let seen = Identity { size, mtime, ..Identity::default() };
         let is_plausible = header.starts_with(&interpreter.dialect.magic)
             && (compile.mode != Invalidation::Timestamp
-                || interpreter.dialect.header(compile.mode, &compile.seen, &[]).as_bytes() == header);
+                || interpreter.dialect.header(compile.mode, &seen, &[]).as_bytes() == header);
         if !is_plausible {
             return None;
         }

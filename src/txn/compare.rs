@@ -31,15 +31,19 @@ impl Comparison<'_> {
         asked: &[OsString],
         plan: &mut Plan,
     ) {
-        let cache = self.cache(&mut listing, &mut plan.problems);
-        let place = Place { listing: &listing, shelf, cache: &cache };
+        let now = listing.cache_seal().filter(|_| !shelf.published.is_empty());
+        let cache = match now {
+            Some(now) if shelf.seal == Some(now) => None,
+            _ => Some(read_cache(&mut listing, &mut plan.problems)),
+        };
+        let mut place = Place { listing: &listing, shelf, cache: cache.as_ref(), in_place: 0 };
         let mut actions = Vec::new();
         for compiler in (self.wishes.compilers)(&listing.directory) {
             for &level in self.wishes.levels {
                 let is_admitted = |name: &OsStr| (self.wishes.admits)(&listing.directory, name, &compiler);
                 let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
                 let compile =
-                    sources.filter_map(|source| self.compile(&place, source, (&compiler, level), plan));
+                    sources.filter_map(|source| self.compile(&mut place, source, (&compiler, level), plan));
                 actions.extend(compile.map(Action::Compile));
             }
         }
@@ -50,40 +54,31 @@ impl Comparison<'_> {
         let is_left =
             |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
+        let left: Vec<Remnant> =
+            place.names().filter_map(|name| Remnant::parse(name)).filter(is_left).collect();
+        if let Some(now) = now.filter(|now| place.is_read_and_right() && left.is_empty() && now.is_tight()) {
+            plan.seals.push((listing.directory.clone(), now));
+        }
         actions.extend(gone.chain(left).map(Action::Remove));
         plan.add(listing.directory, owner.map(str::to_owned), actions);
-    }
-
-    /// The directory's `__pycache__`; it matters only to sources. Where it cannot be read nobody knows what is
-    /// missing.
-    fn cache(&self, listing: &mut Listing, problems: &mut Vec<String>) -> Cache {
-        if listing.sources.is_empty() {
-            return Cache::default();
-        }
-        listing.cache().unwrap_or_else(|error| {
-            listing.complete = false;
-            problems.push(error.to_string());
-            Cache::default()
-        })
     }
 
     /// What is to be done for one source; nothing if its target is right, or cannot be made.
     fn compile(
         &self,
-        place: &Place<'_>,
+        place: &mut Place<'_>,
         (source, seen): (&OsString, &Identity),
         (compiler, level): (&Compiler, Level),
         plan: &mut Plan,
     ) -> Option<Compile> {
-        let Place { listing, shelf, cache } = place;
+        let Place { listing, shelf, .. } = *place;
         let path = || listing.directory.join(source);
         let Ok(target) = Target::of(source, &compiler.interpreter.cache_tag, level) else {
             plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
             return None;
         };
         let entry = shelf.published.get(target.name());
-        if entry.is_some_and(|entry| self.is_of(entry, seen, compiler) && entry.is_in(cache, &target)) {
+        if entry.is_some_and(|entry| place.has(entry, &target) && self.is_of(entry, seen, compiler)) {
             plan.current += 1;
             return None;
         }
@@ -93,7 +88,7 @@ impl Comparison<'_> {
             return None;
         }
         let Wishes { mode, force, .. } = *self.wishes;
-        let (source, interpreter, seen) = (source.clone(), compiler.id, *seen);
+        let (source, interpreter, seen) = (source.clone(), compiler.id, (*seen).into());
         Some(Compile { source, target, interpreter, level, mode, force, seen })
     }
 
@@ -124,12 +119,40 @@ impl Comparison<'_> {
 struct Place<'a> {
     listing: &'a Listing,
     shelf: &'a Shelf,
-    cache: &'a Cache,
+    /// Its `__pycache__`; `None`: it is sealed, and everything that is published in it is there.
+    cache: Option<&'a Cache>,
+    /// How many of the published pycs were found.
+    in_place: usize,
 }
 
-impl LedgerEntry {
+impl Place<'_> {
     /// Whether the pyc that was published stands under its name.
-    fn is_in(&self, cache: &Cache, target: &Target) -> bool {
-        cache.identity(target.name()).is_some_and(|pyc| self.is_in_place(&pyc))
+    fn has(&mut self, entry: &LedgerEntry, target: &Target) -> bool {
+        let Some(cache) = self.cache else { return true };
+        let has = cache.identity(target.name()).is_some_and(|pyc| entry.is_in_place(&pyc));
+        self.in_place += usize::from(has);
+        has
     }
+
+    /// The names that were read.
+    fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.cache.into_iter().flat_map(Cache::names)
+    }
+
+    /// Whether everything that is published was looked for and found.
+    fn is_read_and_right(&self) -> bool {
+        self.cache.is_some() && self.in_place == self.shelf.published.len()
+    }
+}
+
+/// The directory's `__pycache__`; it matters only to sources. Where it cannot be read nobody knows what is missing.
+fn read_cache(listing: &mut Listing, problems: &mut Vec<String>) -> Cache {
+    if listing.sources.is_empty() {
+        return Cache::default();
+    }
+    listing.cache().unwrap_or_else(|error| {
+        listing.complete = false;
+        problems.push(error.to_string());
+        Cache::default()
+    })
 }

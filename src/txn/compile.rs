@@ -19,7 +19,7 @@ use super::observer::Observer;
 use super::reuse::Earlier;
 use super::source::{self, Source, unreadable};
 use super::staging::Staging;
-use crate::disk::{self, Dir, Identity};
+use crate::disk::{self, Dir};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -66,7 +66,7 @@ pub(super) struct Ready {
 impl<'a> Compilation<'a> {
     pub(super) fn new(around: Surroundings<'a>, mut queue: Vec<usize>) -> Self {
         queue.sort_by_cached_key(|&index| {
-            let size = around.intent(index).seen().size;
+            let size = around.intent(index).size();
             (Reverse(size.max(BATCH as u64)), around.interpreter_number(index), Reverse(size))
         });
         let outcomes = Vec::with_capacity(queue.len());
@@ -82,7 +82,7 @@ impl<'a> Compilation<'a> {
     fn settle(&self, index: usize, outcome: Outcome) {
         let id = self.around.batch.intents[index].id;
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
-        self.around.observer.advance(self.around.intent(index).seen().size);
+        self.around.observer.advance(self.around.intent(index).size());
     }
 }
 
@@ -132,7 +132,7 @@ impl Surroundings<'_> {
         let candidate = may_have_one
             .then(|| Candidate::read(&self.pyc(intent, compile), compile, interpreter, &filename))
             .flatten();
-        let mut source = match source::read(self.root, &path, &compile.seen) {
+        let mut source = match source::read(self.root, &path) {
             Ok(Ok(source)) => source,
             Ok(Err(outcome)) => return Ok(Err(outcome)),
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
@@ -225,11 +225,11 @@ pub(super) struct Site {
 ///
 /// # Errors
 /// The filesystem is read-only, or another failure of the medium.
-pub(super) fn examine_site(directory: &Path, seen: &Identity) -> Result<Result<Site, Outcome>> {
+pub(super) fn examine_site(directory: &Path) -> Result<Result<Site, Outcome>> {
     match Dir::open(directory).and_then(|dir| dir.writable_child(DIRECTORY)) {
         Ok(has_cache) => Ok(Ok(Site { has_cache })),
         Err(error) if error.is_medium() => Err(error.into()),
         Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
-        Err(error) => Ok(Err(unreadable(seen, &error.to_string()))),
+        Err(error) => Ok(Err(unreadable(&error.to_string()))),
     }
 }

@@ -8,13 +8,14 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::evidence::Unchanged;
-use super::intent::{Action, Batch, Intent, IntentId, Outcome, TxnId};
+use super::intent::{Action, Batch, Intent, IntentId, Made, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
 use super::publish::Committing;
 use super::source::unreadable;
 use super::stage::{Setting, Staged, compile};
 use super::staging::Staging;
+use crate::disk::{Dir, Identity};
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
@@ -74,23 +75,17 @@ impl Staged {
         let staging = Staging::open(writer, self.0)?;
         let mut comparison = Comparison::default();
         for intent in &batch.intents {
-            let Action::Compile(compile) = &intent.action else {
-                continue;
-            };
             match root.identity(&batch.path(intent)) {
-                Ok(Some(now)) if now == compile.seen && is_staged(&staging, intent) => {}
+                Ok(Some(now)) if is_unchanged(&staging, intent, &now) => {}
                 Ok(Some(now)) => {
                     let mut changed = intent.clone();
                     if let Action::Compile(compile) = &mut changed.action {
-                        compile.seen = now;
+                        compile.seen = now.into();
                     }
                     comparison.changed.push(changed);
                 }
                 Ok(None) => comparison.gone.push((intent.id, Outcome::Vanished)),
-                Err(error) => {
-                    let outcome = unreadable(&compile.seen, &crate::disk::cause(&error));
-                    comparison.gone.push((intent.id, outcome));
-                }
+                Err(error) => comparison.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
             }
         }
         Ok(comparison)
@@ -114,35 +109,26 @@ impl Staged {
     }
 }
 
-/// Whether an intent's staged file is there; an adopted pyc has none.
-fn is_staged(staging: &Staging, intent: &Intent) -> bool {
-    match intent.staged_in {
-        Some(number) => staging.place(number).is_some_and(|place| place.has_file(intent.id.0.to_string())),
-        None => true,
-    }
+/// Whether an intent was made from the source that is there now, and its staged file is there; what was adopted has
+/// none.
+fn is_unchanged(staging: &Staging, intent: &Intent, now: &Identity) -> bool {
+    let Some(made) = intent.made.as_ref().filter(|made| made.source == *now) else { return false };
+    let is_staged = |place: &Dir| place.has_file(intent.id.0.to_string());
+    made.staged_in.is_none_or(|number| staging.place(number).is_some_and(is_staged))
 }
 
 /// Brings an intent up to what compiling it again gave; false if it has nothing staged any more.
 fn refresh(intent: &mut Intent, outcomes: &[(IntentId, Outcome)]) -> bool {
     let outcome = outcomes.iter().find(|(id, _)| *id == intent.id).map(|(_, outcome)| outcome);
-    let (facts, place) = match outcome {
-        Some(Outcome::Compiled(facts, place)) => (facts, Some(*place)),
-        Some(Outcome::Adopted(facts)) => (facts, None),
-        _ => return false,
+    intent.made = match outcome {
+        Some(Outcome::Compiled(facts, place)) => Some(Made { source: facts.source, staged_in: Some(*place) }),
+        Some(Outcome::Adopted(facts)) => Some(Made { source: facts.source, staged_in: None }),
+        _ => None,
     };
-    if let Action::Compile(compile) = &mut intent.action {
-        compile.seen = facts.source;
-    }
-    intent.staged_in = place;
-    true
+    intent.made.is_some()
 }
 
 fn give_up(batch: &Batch) -> Vec<(IntentId, Outcome)> {
-    let give_up = |intent: &Intent| {
-        let Action::Compile(compile) = &intent.action else {
-            return (intent.id, Outcome::Removed);
-        };
-        (intent.id, unreadable(&compile.seen, "it changes faster than it is compiled"))
-    };
+    let give_up = |intent: &Intent| (intent.id, unreadable("it changes faster than it is compiled"));
     batch.intents.iter().map(give_up).collect()
 }

@@ -38,7 +38,23 @@ pub struct Compile {
     /// Whether it is compiled even where valid bytecode exists.
     pub force: bool,
     /// The source as it was when it was recorded.
-    pub seen: Identity,
+    pub seen: Stamp,
+}
+
+/// What is remembered of a source until it is compiled: as much as the header of its bytecode says, so that what
+/// cannot be right need not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since 1970 (UTC).
+    pub mtime: i64,
+}
+
+impl From<Identity> for Stamp {
+    fn from(identity: Identity) -> Self {
+        Self { size: identity.size, mtime: identity.mtime }
+    }
 }
 
 /// What is to be done in a directory.
@@ -81,19 +97,28 @@ pub struct Intent {
     pub directory: usize,
     /// What is to be done.
     pub action: Action,
-    /// The number of the staging directory that holds its file, once it is staged.
-    pub staged_in: Option<usize>,
+    /// What was made of it, once it is staged.
+    pub made: Option<Made>,
     /// Whether the file that it removes is kept, to be used again.
     pub retire: bool,
 }
 
+/// What publishing needs to know of what was compiled or adopted.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The source that it was made from.
+    pub source: Identity,
+    /// The number of the staging directory that holds its file; of what was adopted, none.
+    pub staged_in: Option<usize>,
+}
+
 impl Intent {
-    /// Its source as it was when it was recorded; of a removal, none.
+    /// The length of its source when it was recorded, in bytes; of a removal, 0.
     #[must_use]
-    pub fn seen(&self) -> Identity {
+    pub fn size(&self) -> u64 {
         match &self.action {
-            Action::Compile(compile) => compile.seen,
-            Action::Remove(_) => Identity::default(),
+            Action::Compile(compile) => compile.seen.size,
+            Action::Remove(_) => 0,
         }
     }
 }
@@ -154,7 +179,7 @@ pub struct Failure {
     pub fault: Fault,
     /// `LINE: MESSAGE`, or `MESSAGE`.
     pub message: String,
-    /// The source as it was then.
+    /// The source as it was then; of one that could not be read, nothing.
     pub source: Identity,
 }
 

@@ -21,6 +21,7 @@ pub mod publish;
 pub mod recover;
 pub mod retired;
 mod reuse;
+pub mod seal;
 mod source;
 pub mod stage;
 pub mod staging;

@@ -14,6 +14,7 @@ use super::compilers::Compiler;
 use super::intent::{Action, Group, InterpreterId};
 use super::journal::Journal;
 use super::retired;
+use super::seal::Seal;
 use super::tree::{self, Listing};
 use super::walk::{self, Walk};
 use crate::disk::Escaped;
@@ -55,6 +56,8 @@ pub struct Plan {
     pub refused: Vec<String>,
     /// What could not be examined, and why.
     pub problems: Vec<String>,
+    /// Directories whose `__pycache__` has everything that is published there.
+    pub seals: Vec<(PathBuf, Seal)>,
     /// Whether it has all that is wanted: what is retired and not in it is not wanted any more.
     pub is_everything: bool,
 }
@@ -94,6 +97,7 @@ impl Plan {
     pub fn append(&mut self, other: Self) {
         self.groups.extend(other.groups);
         self.current += other.current;
+        self.seals.extend(other.seals);
         self.refused.extend(other.refused);
         self.problems.extend(other.problems);
     }

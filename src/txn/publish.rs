@@ -17,7 +17,7 @@ use super::observer::Observer;
 use super::retired;
 use super::source::unreadable;
 use super::staging::{self, Staging};
-use crate::disk::{self, Dir, Durable, Identity, Renamed};
+use crate::disk::{self, Dir, Durable, Renamed};
 use crate::interrupt::Interrupt;
 use crate::python::pool::Interrupted;
 use crate::python::pycache::{DIRECTORY, Target};
@@ -160,7 +160,8 @@ impl Publication<'_> {
 
     /// Renames a staged file to its target.
     fn place(&self, cache: &Dir, intent: &Intent, target: &Target) -> Result<(), disk::Error> {
-        let Some(place) = intent.staged_in.and_then(|number| self.staging.place(number)) else {
+        let place = intent.made.as_ref().and_then(|made| self.staging.place(made.staged_in?));
+        let Some(place) = place else {
             return Ok(());
         };
         let staged = intent.id.0.to_string();
@@ -193,9 +194,8 @@ impl Publication<'_> {
         for intent in intents {
             let outcome = match &intent.action {
                 Action::Compile(_) if error.is_missing() => Outcome::Vanished,
-                Action::Compile(Compile { seen, .. }) => unreadable(seen, &error.to_string()),
                 Action::Remove(_) if error.is_missing() => Outcome::Removed,
-                Action::Remove(_) => unreadable(&Identity::default(), &error.to_string()),
+                Action::Compile(_) | Action::Remove(_) => unreadable(&error.to_string()),
             };
             self.exceptions.push((intent.id, outcome));
         }

@@ -80,7 +80,7 @@ pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
     for retired in journal.retired_and_not_wanted()? {
         let Some((target, source, level)) = Target::in_place(&retired.remnant) else { continue };
         let Ok(Some(seen)) = root.identity(&retired.directory.join(&source)) else { continue };
-        let (interpreter, mode, force) = (retired.interpreter, retired.mode, false);
+        let (interpreter, mode, force, seen) = (retired.interpreter, retired.mode, false, seen.into());
         let compile = Compile { source, target, interpreter, level, mode, force, seen };
         let actions = vec![Action::Compile(compile)];
         groups.push(Group { directory: retired.directory, owner: retired.owner, actions });

@@ -31,21 +31,22 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// This process has run out of memory or files: that says nothing about the source.
-pub(super) fn read(root: &Root, path: &Path, seen: &Identity) -> io::Result<Result<Source, Outcome>> {
+pub(super) fn read(root: &Root, path: &Path) -> io::Result<Result<Source, Outcome>> {
     match try_read(root, path) {
         Ok(Some(source)) => Ok(Ok(source)),
-        Ok(None) => Ok(Err(unreadable(seen, "it changes while it is read"))),
+        Ok(None) => Ok(Err(unreadable("it changes while it is read"))),
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Err(Outcome::Vanished)),
             _ if is_ours(&error) => Err(error),
-            _ => Ok(Err(unreadable(seen, &disk::cause(&error)))),
+            _ => Ok(Err(unreadable(&disk::cause(&error)))),
         },
     }
 }
 
 /// The outcome of a source that cannot be used.
-pub(super) fn unreadable(seen: &Identity, why: &str) -> Outcome {
-    Outcome::Failed(Failure { fault: Fault::Unreadable, message: why.to_owned(), source: *seen })
+pub(super) fn unreadable(why: &str) -> Outcome {
+    let source = Identity::default();
+    Outcome::Failed(Failure { fault: Fault::Unreadable, message: why.to_owned(), source })
 }
 
 /// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.

@@ -18,7 +18,7 @@ use super::lock::Writer;
 use super::observer::Observer;
 use super::reuse::Earlier;
 use super::staging::Staging;
-use crate::disk::{self, Durable, Identity};
+use crate::disk::{self, Durable};
 use crate::interrupt::Interrupt;
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{Interrupted, Pool};
@@ -110,7 +110,7 @@ pub(super) fn compile(
         retired: writer.journal.retired_for(txn)?,
         state: &writer.state,
     };
-    let bytes = queue.iter().map(|&index| batch.intents[index].seen().size).sum();
+    let bytes = queue.iter().map(|&index| batch.intents[index].size()).sum();
     setting.observer.begin(queue.len(), bytes);
     let (staged, flush) = Flush::new();
     let around = Surroundings {
@@ -141,6 +141,8 @@ pub(super) fn compile(
         flushing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         compiled
     })?);
+    // In the order of the journal, which then appends.
+    outcomes.sort_unstable_by_key(|(id, _)| *id);
     setting.observer.phase("compile", began.elapsed());
     if setting.interrupt.signalled() {
         return Err(Interrupted.into());
@@ -205,11 +207,11 @@ impl Sites {
     }
 
     /// Whether a directory can take bytecode, found out once.
-    fn verdict(&mut self, directory: usize, seen: &Identity) -> Result<Result<Site, Outcome>> {
+    fn verdict(&mut self, directory: usize) -> Result<Result<Site, Outcome>> {
         if let Some(verdict) = &self.verdicts[directory] {
             return Ok(verdict.clone());
         }
-        let verdict = examine_site(&self.on_disk[directory], seen)?;
+        let verdict = examine_site(&self.on_disk[directory])?;
         self.verdicts[directory] = Some(verdict.clone());
         Ok(verdict)
     }
@@ -251,7 +253,7 @@ fn sort_out(
         let outcome = match &intent.action {
             Action::Remove(_) => Some(Outcome::Removed),
             Action::Compile(compile) if team.index_of(compile).is_none() => Some(Outcome::Vanished),
-            Action::Compile(compile) => sites.verdict(intent.directory, &compile.seen)?.err(),
+            Action::Compile(_) => sites.verdict(intent.directory)?.err(),
         };
         match outcome {
             Some(outcome) => outcomes.push((intent.id, outcome)),

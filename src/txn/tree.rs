@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::seal::Seal;
 use crate::disk::{self, Dir, Identity, Kind};
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
@@ -79,6 +80,14 @@ impl Listing {
             }
         }
         self.dir = Some(dir);
+    }
+
+    /// What its `__pycache__` would be sealed with; `None` where there is no such directory.
+    pub(super) fn cache_seal(&self) -> Option<Seal> {
+        match self.dir.as_ref()?.examine(DIRECTORY) {
+            Ok(Some((Kind::Directory, identity))) => Some(Seal::of(&identity)),
+            _ => None,
+        }
     }
 
     /// Reads the directory's `__pycache__`; empty where there is no such directory, or a symlink or a file in its

@@ -332,27 +332,3 @@ fn bytecode_that_is_retired_and_taken_back_keeps_its_warnings() {
     system.call("pyc-txn", &["commit"]).exits(0);
     assert_eq!(kept(), 0, "of what is retired and not taken back");
 }
-
-#[test]
-fn a_journal_of_the_schema_before_keeps_its_history_and_its_warnings() {
-    let world = World::new();
-    three(&world);
-    let before = json(&world.run(&["log", "--json"]).exits(0));
-    world
-        .journal()
-        .execute_batch(
-            "DROP TABLE causes; DROP TABLE tallies; DROP TABLE warnings; DROP INDEX intents_with_warnings;
-             ALTER TABLE transactions DROP COLUMN took; PRAGMA user_version = 2;",
-        )
-        .unwrap();
-    world.commit().exits(0).says("nothing to do");
-    world.run(&["status"]).exits(0).says("1 warnings in 1 sources");
-    let outcome = world.run(&["log", "--json"]).exits(0);
-    let after = json(&outcome);
-    for (before, after) in before.as_array().unwrap().iter().zip(after.as_array().unwrap()) {
-        for field in ["id", "state", "counts", "bytes"] {
-            assert_eq!(before[field], after[field], "{}", outcome.context());
-        }
-        assert_eq!((&after["took"], after["causes"].as_array().unwrap().len()), (&Value::Null, 0));
-    }
-}

@@ -37,6 +37,8 @@ mod removal;
 mod reproducible;
 mod retired;
 mod reuse;
+mod schemas;
+mod seals;
 mod signals;
 mod sources;
 mod twins;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::{Null, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::Journal;
@@ -9,16 +10,18 @@ use super::error::Result;
 use super::history;
 use super::registry::{Directories, bytes, identity, mode, mode_word, name, path, unreadable};
 use super::transitions::now;
+use crate::disk::Identity;
 use crate::python::pycache::{Level, Remnant, Target};
-use crate::txn::intent::{Action, Batch, Compile, Group, Intent, IntentId, InterpreterId, TxnId};
+use crate::txn::intent::{
+    Action, Batch, Compile, Group, Intent, IntentId, InterpreterId, Made, Stamp, TxnId,
+};
 
 /// Which intents of a transaction to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     /// Those without an outcome.
     Pending,
-    /// Those that rest on a source: compiled and adopted ones. What was seen of the source is then what it was
-    /// when it was compiled.
+    /// Those that rest on a source: compiled and adopted ones.
     Compiled,
     /// Those that change something outside: compiled and removed ones.
     ToPublish,
@@ -101,8 +104,10 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(&format!(
                 "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
-                        inode, size, mtime, ctime, device, staged_in, retire
+                        intents.size, intents.mtime, retire, facts.id, staged_in,
+                        facts.inode, facts.size, facts.mtime, facts.ctime, device
                  FROM intents JOIN directories ON directories.id = directory
+                 LEFT JOIN facts ON facts.id = intents.id
                  WHERE txn = ?1 AND {filter} ORDER BY directory, intents.id"
             ))?;
             let mut batch = Batch::default();
@@ -114,11 +119,8 @@ impl Journal {
                 if directory == next {
                     batch.directories.push(path(row, 2)?);
                 }
-                let staged_in =
-                    row.get::<_, Option<i64>>(14)?.and_then(|number| usize::try_from(number).ok());
-                let id = IntentId(row.get(0)?);
-                let retire = row.get(15)?;
-                batch.intents.push(Intent { id, directory, action: action(row)?, staged_in, retire });
+                let (id, retire) = (IntentId(row.get(0)?), row.get(11)?);
+                batch.intents.push(Intent { id, directory, action: action(row)?, made: made(row)?, retire });
             }
             Ok(batch)
         })
@@ -151,8 +153,8 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
     )?;
     let mut insert = connection.prepare_cached(
         "INSERT OR FAIL INTO intents (id, txn, directory, target, owner, source, interpreter, level, mode,
-                                      force, device, inode, size, mtime, ctime)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                                      force, size, mtime)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for group in groups {
         let directory = directories.number(connection, &group.directory)?;
@@ -188,10 +190,10 @@ fn insert_one(
     let target = bytes(action.target());
     match action {
         Action::Remove(_) => {
-            let nothing = rusqlite::types::Null;
+            let nothing = Null;
             statement.execute(params![
                 number, txn, directory, target, owner, nothing, nothing, nothing, nothing, false, nothing,
-                nothing, nothing, nothing, nothing,
+                nothing,
             ])
         }
         Action::Compile(compile) => statement.execute(params![
@@ -205,11 +207,8 @@ fn insert_one(
             compile.level.number(),
             mode_word(compile.mode),
             compile.force || force,
-            compile.seen.device.cast_signed(),
-            compile.seen.inode.cast_signed(),
             compile.seen.size.cast_signed(),
             compile.seen.mtime,
-            compile.seen.ctime,
         ]),
     }?;
     Ok(())
@@ -219,13 +218,13 @@ fn insert_one(
 /// that not even a journal from elsewhere can name another file.
 fn action(row: &Row<'_>) -> rusqlite::Result<Action> {
     let target = name(row, 3)?;
-    if row.get_ref(4)? == rusqlite::types::ValueRef::Null {
+    if row.get_ref(4)? == ValueRef::Null {
         let remnant = Remnant::parse(&target);
         return remnant.map(Action::Remove).ok_or_else(|| unreadable(3, "a target that is no bytecode"));
     }
     let source = name(row, 4)?;
     let level = Level::new(row.get(6)?).ok_or_else(|| unreadable(6, "no such level"))?;
-    let seen = crate::disk::Identity { device: row.get::<_, i64>(13)?.cast_unsigned(), ..identity(row, 9)? };
+    let seen = Stamp { size: row.get::<_, i64>(9)?.cast_unsigned(), mtime: row.get(10)? };
     let tag = Remnant::parse(&target).map(|remnant| String::from_utf8_lossy(remnant.tag()).into_owned());
     let rebuilt = tag.and_then(|tag| Target::of(&source, &tag, level).ok());
     match rebuilt {
@@ -240,4 +239,14 @@ fn action(row: &Row<'_>) -> rusqlite::Result<Action> {
         })),
         _ => Err(unreadable(3, "a target that is not its source's")),
     }
+}
+
+/// What was made, in a row of [`Journal::intents`].
+fn made(row: &Row<'_>) -> rusqlite::Result<Option<Made>> {
+    if row.get_ref(12)? == ValueRef::Null {
+        return Ok(None);
+    }
+    let staged_in = row.get::<_, Option<i64>>(13)?.and_then(|number| usize::try_from(number).ok());
+    let source = Identity { device: row.get::<_, i64>(18)?.cast_unsigned(), ..identity(row, 14)? };
+    Ok(Some(Made { source, staged_in }))
 }

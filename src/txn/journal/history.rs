@@ -92,7 +92,7 @@ pub(super) fn settle(write: &Connection, txn: TxnId, rule: History) -> rusqlite:
         "INSERT INTO tallies
          SELECT txn, CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END AS word, count(*),
                 sum(CASE outcome WHEN 'compiled' THEN pyc_size ELSE 0 END)
-         FROM intents WHERE txn = ?1 GROUP BY word",
+         FROM intents LEFT JOIN facts USING (id) WHERE txn = ?1 GROUP BY word",
         [txn.0],
     )?;
     keep_warnings(write, txn)?;
@@ -111,7 +111,7 @@ fn keep_warnings(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
     write.execute(
         "INSERT OR REPLACE INTO warnings
          SELECT directory, target, source, source_hash, warnings
-         FROM intents INDEXED BY intents_with_warnings
+         FROM intents INDEXED BY intents_with_warnings JOIN facts USING (id)
          WHERE txn = ?1 AND warnings IS NOT NULL AND outcome = 'compiled'",
         [txn.0],
     )?;

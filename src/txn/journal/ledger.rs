@@ -10,10 +10,12 @@ use rusqlite::{Connection, Row};
 use super::Journal;
 use super::error::Result;
 use super::registry::{identity, mode, name, path};
+use super::seals;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
 use crate::txn::intent::{Hash, IntentId, InterpreterId, TxnId};
+use crate::txn::seal::Seal;
 
 /// A published target.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub struct Shelf {
     pub published: HashMap<OsString, LedgerEntry>,
     /// What could not be compiled.
     pub failed: HashMap<OsString, FailureEntry>,
+    /// The seal of its `__pycache__`.
+    pub seal: Option<Seal>,
 }
 
 impl Journal {
@@ -96,6 +100,7 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(&format!(
                 "SELECT intents.id, {ENTRY} FROM intents JOIN ledger USING (directory, target)
+                 JOIN facts ON facts.id = ledger.facts
                  WHERE intents.txn = ?1 AND intents.source IS NOT NULL"
             ))?;
             let rows = statement.query_map([txn.0], |row| Ok((IntentId(row.get(0)?), entry(row, 1)?)))?;
@@ -129,7 +134,7 @@ impl Journal {
             let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
-                 WHERE {which}"
+                 JOIN facts ON facts.id = ledger.facts WHERE {which}"
             ))?;
             let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
             while let Some(row) = rows.next()? {
@@ -145,14 +150,22 @@ impl Journal {
                 let shelf = shelves.entry(path(row, 0)?).or_default();
                 shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
             }
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT path, inode, mtime, ctime FROM seals JOIN directories ON directories.id = directory
+                 WHERE {which}"
+            ))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+            while let Some(row) = rows.next()? {
+                shelves.entry(path(row, 0)?).or_default().seal = Some(seals::seal(row, 1)?);
+            }
             Ok(shelves)
         })
     }
 }
 
 /// The columns of a [`LedgerEntry`].
-const ENTRY: &str = "ledger.interpreter, ledger.mode, ledger.inode, ledger.size, ledger.mtime, ledger.ctime,
-    ledger.source_hash, ledger.code_hash, ledger.pyc_inode, ledger.pyc_size, ledger.pyc_mtime";
+const ENTRY: &str = "ledger.interpreter, ledger.mode, facts.inode, facts.size, facts.mtime, facts.ctime,
+    source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime";
 
 fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<LedgerEntry> {
     Ok(LedgerEntry {
@@ -183,12 +196,15 @@ fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<FailureEntry> {
 pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
     super::retired::settle(write, txn)?;
     for statement in [
+        // Of what is replaced or removed.
+        "DELETE FROM facts WHERE id IN
+             (SELECT facts FROM intents JOIN ledger USING (directory, target)
+              WHERE intents.txn = ?1 AND outcome IN ('compiled', 'adopted', 'removed'))",
         "INSERT OR REPLACE INTO ledger
          SELECT directory, target,
                 coalesce(owner, (SELECT owner FROM ledger WHERE ledger.directory = intents.directory
                                                             AND ledger.target = intents.target)),
-                txn, interpreter, mode, inode, size, mtime, ctime,
-                source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime
+                txn, interpreter, mode, id
          FROM intents WHERE txn = ?1 AND outcome IN ('compiled', 'adopted')",
         // The entry of a source that vanished stays: the next walk finds its bytecode by it, and removes it.
         "DELETE FROM ledger WHERE (directory, target) IN
@@ -196,9 +212,13 @@ pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
         "DELETE FROM failures WHERE (directory, target) IN
              (SELECT directory, target FROM intents WHERE txn = ?1)",
         "INSERT INTO failures
-         SELECT directory, target, source, txn, interpreter, inode, size, mtime, ctime, outcome, message
-         FROM intents
+         SELECT directory, target, source, txn, interpreter, facts.inode, facts.size, facts.mtime, facts.ctime,
+                outcome, message
+         FROM intents JOIN facts USING (id)
          WHERE txn = ?1 AND outcome IN ('refused', 'lost', 'unreadable') AND source IS NOT NULL",
+        // From here on the facts are those of the ledger.
+        "DELETE FROM facts WHERE id IN
+             (SELECT id FROM intents WHERE txn = ?1 AND outcome NOT IN ('compiled', 'adopted'))",
     ] {
         write.execute(statement, [txn.0])?;
     }

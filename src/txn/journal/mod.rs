@@ -20,6 +20,7 @@ mod registry;
 mod report;
 mod retired;
 mod schema;
+mod seals;
 mod transitions;
 
 pub use batch::{Removal, Which};

@@ -244,7 +244,8 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT path, source, warnings
-                 FROM warnings JOIN ledger USING (directory, target, source_hash)
+                 FROM warnings JOIN ledger USING (directory, target)
+                 JOIN facts ON facts.id = ledger.facts AND facts.source_hash = warnings.source_hash
                  JOIN directories ON directories.id = directory
                  ORDER BY path, source",
             )?;
@@ -295,7 +296,8 @@ fn tally(connection: &Connection, txn: i64) -> rusqlite::Result<(Counts, u64)> {
          UNION ALL
          SELECT CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END AS word, count(*),
                 sum(CASE outcome WHEN 'compiled' THEN pyc_size ELSE 0 END)
-         FROM intents WHERE txn = ?1 AND NOT EXISTS (SELECT 1 FROM tallies WHERE txn = ?1) GROUP BY word",
+         FROM intents LEFT JOIN facts USING (id)
+         WHERE txn = ?1 AND NOT EXISTS (SELECT 1 FROM tallies WHERE txn = ?1) GROUP BY word",
     )?;
     let (mut counts, mut bytes) = (Counts::default(), 0);
     let mut rows = statement.query([txn])?;

@@ -126,8 +126,8 @@ pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
     write.execute(
         "INSERT OR REPLACE INTO retired
          SELECT intents.id, directory, target, ledger.owner, ledger.interpreter, ledger.mode,
-                ledger.source_hash, ledger.code_hash
-         FROM intents JOIN ledger USING (directory, target)
+                source_hash, code_hash
+         FROM intents JOIN ledger USING (directory, target) JOIN facts ON facts.id = ledger.facts
          WHERE intents.txn = ?1 AND retire = 1 AND outcome = 'removed'",
         [txn.0],
     )?;

@@ -12,6 +12,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_initial.sql"),
     include_str!("../../../migrations/0002_retired.sql"),
     include_str!("../../../migrations/0003_history.sql"),
+    include_str!("../../../migrations/0004_facts.sql"),
+    include_str!("../../../migrations/0005_seals.sql"),
 ];
 
 /// The schema this program knows.

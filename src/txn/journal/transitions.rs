@@ -9,9 +9,9 @@ use super::batch::open_or_begin;
 use super::error::Result;
 use super::history;
 use super::registry::unreadable;
-use crate::disk::Durable;
+use crate::disk::{Durable, Identity};
 use crate::txn::evidence::{Placed, Unchanged};
-use crate::txn::intent::{Facts, Failure, Fault, IntentId, Outcome, TxnId};
+use crate::txn::intent::{Facts, Fault, IntentId, Outcome, TxnId};
 use crate::txn::state::State;
 
 impl Journal {
@@ -136,6 +136,8 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
         return Ok(());
     }
     let open = open_or_begin(write)?;
+    let found = format!("DELETE FROM facts WHERE id IN (SELECT id FROM intents WHERE txn = ?1 AND {which})");
+    write.execute(&found, [txn.0])?;
     write.execute(
         &format!(
             "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL,
@@ -168,86 +170,92 @@ fn write_outcomes(
     txn: TxnId,
     outcomes: &[(IntentId, Outcome)],
 ) -> rusqlite::Result<Vec<IntentId>> {
-    let mut plain =
-        write.prepare_cached("UPDATE OR FAIL intents SET outcome = ?3 WHERE id = ?1 AND txn = ?2")?;
-    let mut failed = write.prepare_cached(
-        "UPDATE OR FAIL intents SET outcome = ?3, message = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
-                ctime = ?9
+    let mut settle = write.prepare_cached(
+        "UPDATE OR FAIL intents SET outcome = ?3, message = ?4, warnings = ?5, staged_in = ?6, reused = ?7
          WHERE id = ?1 AND txn = ?2",
     )?;
-    let mut made = write.prepare_cached(
-        "UPDATE OR FAIL intents SET outcome = ?3, warnings = ?4, device = ?5, inode = ?6, size = ?7, mtime = ?8,
-                ctime = ?9, source_hash = ?10, code_hash = ?11, pyc_inode = ?12, pyc_size = ?13,
-                pyc_mtime = ?14, staged_in = ?15, reused = ?16
-         WHERE id = ?1 AND txn = ?2",
+    let mut found = write.prepare_cached(
+        "INSERT OR REPLACE INTO facts (id, device, inode, size, mtime, ctime,
+                                       source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     let mut missing = Vec::new();
     for (id, outcome) in outcomes {
-        let changed = match outcome {
-            Outcome::Compiled(facts, place) => {
-                write_facts(&mut made, (txn, *id), "compiled", facts, Some(number(*place)?))
-            }
-            Outcome::Adopted(facts) => write_facts(&mut made, (txn, *id), "adopted", facts, None),
-            Outcome::Failed(failure) => write_failure(&mut failed, (txn, *id), failure),
-            Outcome::Current => plain.execute(params![id.0, txn.0, "current"]),
-            Outcome::Removed => plain.execute(params![id.0, txn.0, "removed"]),
-            Outcome::Vanished => plain.execute(params![id.0, txn.0, "vanished"]),
-        }?;
-        if changed == 0 {
+        let Columns { word, message, warnings, staged_in, reused } = Columns::of(outcome)?;
+        if settle.execute(params![id.0, txn.0, word, message, warnings, staged_in, reused])? == 0 {
             missing.push(*id);
+            continue;
+        }
+        match outcome {
+            Outcome::Compiled(facts, _) | Outcome::Adopted(facts) => {
+                write_found(&mut found, *id, &facts.source, Some(facts))?;
+            }
+            Outcome::Failed(failure) => write_found(&mut found, *id, &failure.source, None)?,
+            Outcome::Current | Outcome::Removed | Outcome::Vanished => {}
         }
     }
     Ok(missing)
 }
 
-fn write_facts(
-    statement: &mut Statement<'_>,
-    (txn, id): (TxnId, IntentId),
-    word: &str,
-    facts: &Facts,
+/// An outcome in the columns of an intent.
+#[derive(Default)]
+struct Columns<'a> {
+    word: &'static str,
+    message: Option<&'a str>,
+    warnings: Option<&'a str>,
     staged_in: Option<i64>,
-) -> rusqlite::Result<usize> {
-    statement.execute(params![
-        id.0,
-        txn.0,
-        word,
-        (!facts.warnings.is_empty()).then_some(&facts.warnings),
-        facts.source.device.cast_signed(),
-        facts.source.inode.cast_signed(),
-        facts.source.size.cast_signed(),
-        facts.source.mtime,
-        facts.source.ctime,
-        facts.source_hash,
-        facts.code_hash,
-        facts.pyc.inode.cast_signed(),
-        facts.pyc.size.cast_signed(),
-        facts.pyc.mtime,
-        staged_in,
-        facts.reused,
-    ])
+    reused: bool,
 }
 
-fn write_failure(
+impl<'a> Columns<'a> {
+    fn of(outcome: &'a Outcome) -> rusqlite::Result<Self> {
+        let plain = |word| Self { word, ..Self::default() };
+        Ok(match outcome {
+            Outcome::Compiled(facts, place) => {
+                Self { staged_in: Some(number(*place)?), ..Self::of_facts("compiled", facts) }
+            }
+            Outcome::Adopted(facts) => Self::of_facts("adopted", facts),
+            Outcome::Failed(failure) => {
+                let word = match failure.fault {
+                    Fault::Refused => "refused",
+                    Fault::Lost => "lost",
+                    Fault::Unreadable => "unreadable",
+                };
+                Self { message: Some(&failure.message), ..plain(word) }
+            }
+            Outcome::Current => plain("current"),
+            Outcome::Removed => plain("removed"),
+            Outcome::Vanished => plain("vanished"),
+        })
+    }
+
+    fn of_facts(word: &'static str, facts: &'a Facts) -> Self {
+        let warnings = (!facts.warnings.is_empty()).then_some(facts.warnings.as_str());
+        Self { word, warnings, reused: facts.reused, ..Self::default() }
+    }
+}
+
+/// Writes what was found of a source, and what was made of it.
+fn write_found(
     statement: &mut Statement<'_>,
-    (txn, id): (TxnId, IntentId),
-    failure: &Failure,
-) -> rusqlite::Result<usize> {
-    let word = match failure.fault {
-        Fault::Refused => "refused",
-        Fault::Lost => "lost",
-        Fault::Unreadable => "unreadable",
-    };
+    id: IntentId,
+    source: &Identity,
+    made: Option<&Facts>,
+) -> rusqlite::Result<()> {
     statement.execute(params![
         id.0,
-        txn.0,
-        word,
-        failure.message,
-        failure.source.device.cast_signed(),
-        failure.source.inode.cast_signed(),
-        failure.source.size.cast_signed(),
-        failure.source.mtime,
-        failure.source.ctime,
-    ])
+        source.device.cast_signed(),
+        source.inode.cast_signed(),
+        source.size.cast_signed(),
+        source.mtime,
+        source.ctime,
+        made.map(|facts| facts.source_hash),
+        made.map(|facts| facts.code_hash),
+        made.map(|facts| facts.pyc.inode.cast_signed()),
+        made.map(|facts| facts.pyc.size.cast_signed()),
+        made.map(|facts| facts.pyc.mtime),
+    ])?;
+    Ok(())
 }
 
 fn number(place: usize) -> rusqlite::Result<i64> {

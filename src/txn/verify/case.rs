@@ -184,7 +184,7 @@ impl Case {
     }
 
     fn remake(&self, readers: &Readers) -> Option<Compile> {
-        let (seen, reader) = (self.source?, &readers.all[self.reader?]);
+        let (seen, reader) = (self.source?.into(), &readers.all[self.reader?]);
         let (target, source, level) = Target::in_place(&self.remnant)?;
         let (interpreter, mode, force) = (reader.id, self.mode, true);
         Some(Compile { source, target, interpreter, level, mode, force, seen })
