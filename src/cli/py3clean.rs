@@ -128,7 +128,8 @@ fn perform(
     let reporter = new(config.verbosity);
     let command = call.line();
     let run = Run { config, interrupt, reporter: &reporter, command: &command };
-    let Plan { groups, problems, .. } = collect(&config.root, arguments, tag);
+    let Plan { groups, problems, .. } =
+        reporter.timed("find the bytecode", || collect(&config.root, arguments, tag));
     problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));
     let result = super::attempt(&run, || match groups.as_slice() {
         [] => Ok(Status::Done),

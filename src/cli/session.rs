@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -12,6 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
+use crate::txn::observer::Observer;
 use crate::txn::recover::{self, Recovered};
 use crate::txn::stage::Setting;
 use crate::txn::staging;
@@ -125,12 +127,14 @@ impl<'a> Run<'a> {
 
     /// Does `work` with the lock, after recovering what an interrupted run left.
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let began = Instant::now();
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;
         writer.journal.write_for(self.command, self.config.settings.history);
         self.recover(&mut writer)?;
+        self.reporter.phase("open the journal", began.elapsed());
         work(&mut writer)
     }
 
