@@ -21,6 +21,9 @@ const SYSTEM_STATE: &str = "/var/lib/pyc-txn";
 /// switched off.
 const SUSPEND: &str = "PYC_TXN_SUSPEND";
 
+/// Where the cache is, instead of what the file says; the empty value and `0`: nowhere.
+const CACHE: &str = "PYC_TXN_CACHE";
+
 /// What every command needs to know.
 #[derive(Debug)]
 pub struct Config {
@@ -55,6 +58,32 @@ pub struct Settings {
     pub defer: bool,
     /// What is kept of the history.
     pub history: History,
+    /// The shared bytecode cache.
+    pub cache: CachePlace,
+}
+
+/// Where the shared bytecode cache is, and how large it may grow.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CachePlace {
+    /// Its directory, an absolute path; `None`: there is no cache.
+    pub path: Option<PathBuf>,
+    /// Its limit in millions of bytes; 0: none.
+    pub megabytes: u64,
+}
+
+impl CachePlace {
+    /// Its limit in bytes.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        (self.megabytes > 0).then(|| self.megabytes.saturating_mul(1_000_000))
+    }
+}
+
+impl Default for CachePlace {
+    fn default() -> Self {
+        Self { path: None, megabytes: 1000 }
+    }
 }
 
 /// Which transactions that have ended are kept: the young ones, and the latest.
@@ -89,6 +118,7 @@ impl Default for Settings {
             exclude: Vec::new(),
             defer: true,
             history: History::default(),
+            cache: CachePlace::default(),
         }
     }
 }
@@ -99,6 +129,10 @@ impl Settings {
     pub fn with_environment(mut self) -> Self {
         if let Some(suspend) = std::env::var_os(SUSPEND).filter(|value| !value.is_empty()) {
             self.enabled = suspend == "0";
+        }
+        if let Some(path) = std::env::var_os(CACHE).map(PathBuf::from) {
+            let is_off = path.as_os_str().is_empty() || path.as_os_str() == "0";
+            self.cache.path = (!is_off).then(|| std::path::absolute(&path).unwrap_or(path));
         }
         self
     }

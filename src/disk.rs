@@ -21,9 +21,10 @@ pub use look::Kind;
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -76,28 +77,57 @@ pub fn create_state_dir(path: &Path) -> Result<Dir> {
             continue;
         }
         // Whoever can open a SQLite file for reading can also keep others from writing it.
-        let mode = if ancestor == path { Mode::RWXU } else { Mode::from_raw_mode(0o755) };
-        fault::step("create directory", ancestor).map_err(|cause| Error::new("create", ancestor, cause))?;
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        match rustix::fs::mkdirat(CWD, ancestor, mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::new("create", ancestor, errno)),
-        }
+        let mode = if ancestor == path { 0o700 } else { 0o755 };
+        create_directory(ancestor, mode)?;
     }
     let resolved = path.canonicalize().map_err(|cause| Error::new("open", path, cause))?;
     Dir::open(&resolved)
 }
 
-/// Opens the lock file `path`, creating it if it is missing; it is never replaced or removed.
+/// Creates the directory `path` with `mode`, unless something has that name already.
+///
+/// # Errors
+/// What `mkdir(2)` says.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    fault::step("create directory", path).map_err(|cause| Error::new("create", path, cause))?;
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Error::new("create", path, errno)),
+    }
+}
+
+/// Opens the lock file `path`, creating it with `mode` if it is missing; it is never replaced or removed. Who can
+/// open it can hold the lock.
 ///
 /// # Errors
 /// What `open(2)` says.
-pub fn open_lock_file(path: &Path) -> Result<File> {
+pub fn open_lock_file(path: &Path, mode: u32) -> Result<File> {
     fault::step("open lock", path)
         .and_then(|()| {
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
+            File::options().read(true).write(true).create(true).truncate(false).mode(mode).open(path)
         })
         .map_err(|cause| Error::new("open", path, cause))
+}
+
+/// Writes over the beginning of an open file, in one go; `path` is its path.
+///
+/// # Errors
+/// What `write(2)` says.
+pub fn overwrite(file: &File, path: &Path, bytes: &[u8]) -> Result<()> {
+    fault::step("write file", path)
+        .and_then(|()| file.write_all_at(bytes, 0))
+        .map_err(|cause| Error::new("write", path, cause))
+}
+
+/// Sets the modification time of an open file to now; `path` is its path.
+///
+/// # Errors
+/// What `futimens(2)` says.
+pub fn touch(file: &File, path: &Path) -> Result<()> {
+    fault::step("touch file", path)
+        .and_then(|()| file.set_modified(SystemTime::now()))
+        .map_err(|cause| Error::new("touch", path, cause))
 }
 
 /// Moves a file of the state directory aside to a free name `PATH.SUFFIX`, `PATH.SUFFIX-2`, …; says which.

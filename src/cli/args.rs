@@ -136,6 +136,15 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the shared bytecode cache: its place, size and use
+    Cache {
+        /// Remove all that is in it, and count anew
+        #[arg(long, conflicts_with = "json")]
+        clear: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the package, source and transaction of bytecode
     Owner {
         /// Bytecode, or Python sources, whose bytecode is then meant
@@ -285,7 +294,7 @@ impl Command {
     /// Whether it may have to do with a journal that needs a new one in its place.
     pub(super) fn writes(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Log { .. } | Self::Owner { .. } => false,
+            Self::Status { .. } | Self::Log { .. } | Self::Owner { .. } | Self::Cache { .. } => false,
             Self::Commit { dry_run, .. } => !dry_run,
             Self::Verify { repair, .. } => *repair,
             _ => true,

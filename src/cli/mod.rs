@@ -7,6 +7,7 @@
 //! (`deferred`); at the end of the run the trigger calls `hook`, and that `commit`: stage, decide, publish.
 
 mod args;
+mod cache;
 mod clean;
 mod commit;
 mod deferred;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory;
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::debian::dpkg;
 use crate::disk;
@@ -107,7 +109,8 @@ fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
 fn run_command(command: &Command, line: &str, config: &Config, interrupt: &Interrupt) -> Status {
     let is_hook = matches!(command, Command::Hook { .. });
     let reporter = if is_hook { Reporter::terse(config.verbosity) } else { Reporter::new(config.verbosity) };
-    let run = session::Run { config, interrupt, reporter: &reporter, command: line };
+    let cache = Cache::new(&config.settings.cache);
+    let run = session::Run { config, interrupt, reporter: &reporter, cache: &cache, command: line };
     let result =
         if command.writes() { attempt(&run, || dispatch(command, &run)) } else { dispatch(command, &run) };
     reporter.finish();
@@ -156,5 +159,7 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Log { id: Some(id), json } => log::one(run, *id, *json),
         Command::Log { id: None, json } => log::all(run, *json),
         Command::Owner { paths, json } => owner::owner(run, paths, *json),
+        Command::Cache { clear: true, .. } => cache::clear(run),
+        Command::Cache { json, .. } => cache::show(run, *json),
     }
 }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::builder::PathBufValueParser;
 use clap::{CommandFactory, Parser};
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::debian::{dpkg, packages};
 use crate::disk::{Quoted, cause};
@@ -127,7 +128,8 @@ fn perform(
     let new = if is_script { Reporter::terse } else { Reporter::new };
     let reporter = new(config.verbosity);
     let command = call.line();
-    let run = Run { config, interrupt, reporter: &reporter, command: &command };
+    let cache = Cache::new(&config.settings.cache);
+    let run = Run { config, interrupt, reporter: &reporter, cache: &cache, command: &command };
     let Plan { groups, problems, .. } =
         reporter.timed("find the bytecode", || collect(&config.root, arguments, tag));
     problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));

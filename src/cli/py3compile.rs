@@ -14,6 +14,7 @@ use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser};
 
+use crate::cache::Cache;
 use crate::config::{Config, Settings, Verbosity, default_state_dir};
 use crate::debian::dpkg;
 use crate::debian::versions::Range;
@@ -155,7 +156,8 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
     let new = if is_script { Reporter::terse } else { Reporter::new };
     let reporter = new(config.verbosity);
     let command = call.line();
-    let run = Run { config, interrupt, reporter: &reporter, command: &command };
+    let cache = Cache::new(&config.settings.cache);
+    let run = Run { config, interrupt, reporter: &reporter, cache: &cache, command: &command };
     let request = reporter.timed("read dpkg's lists", || Request::of(&run, arguments, versions));
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::disk::{self, Dir, Escaped, Quoted};
 use crate::interrupt::Interrupt;
@@ -27,6 +28,7 @@ pub(super) struct Run<'a> {
     pub(super) config: &'a Config,
     pub(super) interrupt: &'a Interrupt,
     pub(super) reporter: &'a Reporter,
+    pub(super) cache: &'a Cache,
     /// The words of the command line, as the history is to have them.
     pub(super) command: &'a str,
 }
@@ -127,6 +129,13 @@ impl<'a> Run<'a> {
 
     /// Does `work` with the lock, after recovering what an interrupted run left.
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let done = self.with_lock(work);
+        // Nobody needs to wait for that.
+        self.put_cache_away();
+        done
+    }
+
+    fn with_lock<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;
@@ -136,6 +145,15 @@ impl<'a> Run<'a> {
         self.recover(&mut writer)?;
         self.reporter.phase("open the journal", began.elapsed());
         work(&mut writer)
+    }
+
+    /// Counts, evicts, and says what there is to say of the cache.
+    fn put_cache_away(&self) {
+        let Some(conclusion) = self.cache.conclude() else { return };
+        self.reporter.detail(&format!("cache: {} hits, {} misses", conclusion.hits, conclusion.misses));
+        if let Some(problem) = conclusion.problem {
+            self.reporter.note(&problem);
+        }
     }
 
     /// Whether an interrupted run left something, or there is something to commit; where there is no journal,
@@ -202,6 +220,7 @@ impl<'a> Run<'a> {
             root: &self.config.root,
             jobs: self.config.settings.jobs,
             limit: self.config.settings.timeout,
+            cache: self.cache,
             interrupt: self.interrupt,
             observer: self.reporter,
         }

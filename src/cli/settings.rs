@@ -24,7 +24,7 @@ pub(super) fn root(named: Option<&Path>) -> Result<Root> {
 pub(super) fn read(root: &Root, named: Option<&Path>) -> Result<Settings> {
     let default = root.on_disk(Path::new(file::PATH));
     let path = named.unwrap_or(&default);
-    let settings = match file::read(path) {
+    let mut settings = match file::read(path) {
         Ok((settings, complaints)) => {
             complaints.iter().for_each(|complaint| report::complain(complaint));
             settings
@@ -37,6 +37,10 @@ pub(super) fn read(root: &Root, named: Option<&Path>) -> Result<Settings> {
             Settings::default()
         }
     };
+    // As every path in the file, it is one below the root. That in the environment is the caller's.
+    if let Some(path) = settings.cache.path.take_if(|_| !root.is_host()) {
+        settings.cache.path = Some(root.on_disk(&root.locate(&path).map_err(|error| failed(&path, &error))?));
+    }
     Ok(settings.with_environment())
 }
 

@@ -4,14 +4,14 @@
 //! must not keep a package from being installed.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::Settings;
+use super::{CachePlace, Settings};
 use crate::disk::Escaped;
 use crate::python::pattern::Pattern;
 use crate::python::pycache::Level;
@@ -77,6 +77,7 @@ impl Settings {
             "exclude" => self.exclude = value.each(|text: String| Pattern::new(&text))?,
             "defer" => self.defer = value.read()?,
             "history" => self.history = value.read()?,
+            "cache" => self.cache = value.cache()?,
             unknown => return Err(format!("unknown key '{unknown}'; it is ignored")),
         }
         Ok(())
@@ -92,6 +93,23 @@ struct Value<'a> {
 impl Value<'_> {
     fn read<T: for<'de> Deserialize<'de>>(self) -> Result<T, String> {
         self.checked(Ok::<T, String>)
+    }
+
+    /// A path, or a table; the empty path is none.
+    fn cache(self) -> Result<CachePlace, String> {
+        let check = |mut place: CachePlace| {
+            place.path.take_if(|path| path.as_os_str().is_empty());
+            match &place.path {
+                Some(path) if path.is_relative() => Err("a path that does not begin with '/'".to_owned()),
+                _ => Ok(place),
+            }
+        };
+        match self.value.get_ref() {
+            DeValue::String(_) => {
+                self.checked(|path: PathBuf| check(CachePlace { path: Some(path), ..CachePlace::default() }))
+            }
+            _ => self.checked(check),
+        }
     }
 
     fn checked<T: for<'de> Deserialize<'de>, U>(
@@ -124,7 +142,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "enabled = false\noptimize = [2, 0, 2]\ninvalidation = 'checked-hash'\njobs = 3\n\
-                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n[history]\ndays = 8\ntransactions = 9\n";
+                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n[history]\ndays = 8\ntransactions = 9\n\
+                    [cache]\npath = '/c'\nmegabytes = 2\n";
         let (settings, complaints) = parse(text);
         assert_eq!(complaints, []);
         assert!(!settings.enabled && !settings.defer);
@@ -133,6 +152,24 @@ mod tests {
         assert_eq!((settings.jobs, settings.timeout), (3, Some(Duration::from_secs(7))));
         assert_eq!(settings.history, History { days: 8, transactions: 9 });
         assert!(settings.exclude[0].occurs_in(Path::new("/a/test/b.py")));
+        assert_eq!(settings.cache, CachePlace { path: Some("/c".into()), megabytes: 2 });
+        assert_eq!(settings.cache.limit(), Some(2_000_000));
+    }
+
+    #[test]
+    fn a_cache_is_a_path_or_a_limit_or_both_and_off_by_default() {
+        let place = |text: &str| {
+            let (settings, complaints) = parse(text);
+            assert_eq!(complaints, [], "{text}");
+            (settings.cache.path, settings.cache.megabytes)
+        };
+        let path = || Some(PathBuf::from("/c"));
+        assert_eq!(place(""), (None, 1000));
+        assert_eq!(place("cache = ''\n"), (None, 1000));
+        assert_eq!(place("cache = '/c'\n"), (path(), 1000));
+        assert_eq!(place("cache = { path = '/c' }\n"), (path(), 1000));
+        assert_eq!(place("cache = { megabytes = 7 }\n"), (None, 7));
+        assert_eq!(parse("cache = { path = '/c', megabytes = 0 }\n").0.cache.limit(), None);
     }
 
     #[test]
@@ -163,6 +200,10 @@ mod tests {
             ("history = 90", "bad value of 'history'"),
             ("history = { weeks = 1 }", "unknown field `weeks`"),
             ("history = { days = -1 }", "bad value of 'history'"),
+            ("cache = 'relative'", "bad value of 'cache': a path that does not begin with '/'"),
+            ("cache = { path = 'relative' }", "does not begin with '/'"),
+            ("cache = { gigabytes = 1 }", "unknown field `gigabytes`"),
+            ("cache = 1", "bad value of 'cache'"),
             ("enabled = yes", ""),
             ("[section", ""),
         ] {

@@ -49,11 +49,20 @@ struct Inbox {
     unread: Range<usize>,
 }
 
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Room in its stdin.
+    Room,
+    /// An answer from its stdout.
+    Answer,
+}
+
 /// Which of the pipes have something for us.
 struct Ready {
-    data: bool,
     interrupt: bool,
     stdout: bool,
+    stdin: bool,
     stderr: bool,
 }
 
@@ -141,7 +150,7 @@ impl<'i> Process<'i> {
             };
             match rustix::io::writev(stdin, rest) {
                 Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => self.wait(Wish::Room, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE) => return Err(self.ended()),
                 Err(errno) => return Err(Broken::Io(errno.into())),
@@ -182,44 +191,48 @@ impl<'i> Process<'i> {
                 Ok(0) => return Err(self.ended()),
                 Ok(read) => return Ok(read),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::AGAIN) => self.wait(Wish::Answer, deadline)?,
                 Err(errno) => return Err(Broken::Io(errno.into())),
             }
         }
     }
 
-    /// Waits until the pipe for `events` is ready. Collects stderr meanwhile, and answers while it waits to send
-    /// more: a process that cannot get rid of its answers reads nothing.
-    fn wait(&mut self, events: PollFlags, deadline: Deadline) -> Result<(), Broken> {
+    /// Waits for `wish`. Collects stderr meanwhile, and answers while it waits to send more: a process that cannot
+    /// get rid of its answers reads nothing.
+    fn wait(&mut self, wish: Wish, deadline: Deadline) -> Result<(), Broken> {
         loop {
-            let ready = self.poll(events, deadline)?;
+            let ready = self.poll(wish, deadline)?;
             if ready.interrupt {
                 return Err(Broken::Interrupted);
             }
             if ready.stderr {
                 self.collect_complaints();
             }
-            if ready.data {
-                return Ok(());
-            }
-            if ready.stdout {
-                self.collect_answers()?;
+            match wish {
+                Wish::Room if ready.stdin => return Ok(()),
+                Wish::Answer if ready.stdout => return Ok(()),
+                Wish::Room if ready.stdout => self.collect_answers()?,
+                Wish::Room | Wish::Answer => {}
             }
         }
     }
 
-    fn poll(&self, events: PollFlags, deadline: Deadline) -> Result<Ready, Broken> {
-        let stdout = self.stdout.as_fd();
-        let data = self.stdin.as_ref().filter(|_| events == PollFlags::OUT).map_or(stdout, AsFd::as_fd);
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(data, events),
-            PollFd::from_borrowed_fd(self.interrupt.fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(stdout, PollFlags::IN),
-        ];
-        fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
+    /// Each pipe is asked for once: what comes between two questions about the same one would get two answers.
+    fn poll(&self, wish: Wish, deadline: Deadline) -> Result<Ready, Broken> {
+        let (stdin, stderr) = (self.stdin.as_ref().filter(|_| wish == Wish::Room), self.stderr.as_ref());
+        let interrupt = PollFd::from_borrowed_fd(self.interrupt.fd(), PollFlags::IN);
+        let mut fds = vec![interrupt, PollFd::new(&self.stdout, PollFlags::IN)];
+        fds.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        fds.extend(stderr.map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         poll_until(&mut fds, deadline)?;
-        let is_ready = |at: usize| fds.get(at).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
-        Ok(Ready { data: is_ready(0), interrupt: is_ready(1), stdout: is_ready(2), stderr: is_ready(3) })
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = |is_asked: bool| is_asked && ready.next().unwrap_or_default();
+        Ok(Ready {
+            interrupt: next(true),
+            stdout: next(true),
+            stdin: next(stdin.is_some()),
+            stderr: next(stderr.is_some()),
+        })
     }
 
     fn collect_answers(&mut self) -> Result<(), Broken> {

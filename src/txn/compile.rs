@@ -1,7 +1,8 @@
 //! The two ends of the pool: sources go in, staged files come out.
 //!
-//! Owns what happens to one intent while a transaction stages: read, adopt or compile, write. Changes nothing
-//! outside the staging directories.
+//! Owns what happens to one intent while a transaction stages: read; then adopt, or make from earlier bytecode, from
+//! the cache, or compile, whichever can be done first; write. Changes nothing outside the staging directories and the
+//! cache.
 
 use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +20,7 @@ use super::observer::Observer;
 use super::reuse::Earlier;
 use super::source::{self, Source, unreadable};
 use super::staging::Staging;
+use crate::cache::{Key, Origin, Store};
 use crate::disk::{self, Dir};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
@@ -41,6 +43,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) interpreter_of: &'a (dyn Fn(&Compile) -> usize + Sync),
     /// What there is of earlier bytecode.
     pub(super) earlier: &'a Earlier<'a>,
+    /// What others compiled, if there is a cache.
+    pub(super) cache: Option<&'a Store>,
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
@@ -61,6 +65,17 @@ pub(super) struct Ready {
     source: Source,
     header: crate::python::header::Header,
     source_hash: [u8; 32],
+    /// Under which its code is in the cache, if there is one.
+    key: Option<Key>,
+}
+
+/// Code to stage: canonical.
+struct Code<'c> {
+    bytes: &'c [u8],
+    hash: Hash,
+    warnings: String,
+    /// Whether no compiler ran for it.
+    reused: bool,
 }
 
 impl<'a> Compilation<'a> {
@@ -137,19 +152,18 @@ impl Surroundings<'_> {
             Ok(Err(outcome)) => return Ok(Err(outcome)),
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
-        let source_hash = *blake3::hash(&source.bytes).as_bytes();
+        let source_hash = hash(&source.bytes);
         if let Some(outcome) = self.spare(intent, compile, candidate, (&source, source_hash)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
         let bytes = std::mem::take(&mut source.bytes);
-        let ready = Ready { intent: index, source, header, source_hash };
-        if !compile.force {
-            let pyc = self.pyc(intent, compile);
-            let earlier = self.earlier.code(intent.id, &pyc, interpreter, &source_hash);
-            if let Some(code) = earlier {
-                return Ok(Err(self.write(&ready, &code, String::new(), true)?));
-            }
+        let key = self.cache.map(|_| key(compile, interpreter, &filename, &source_hash));
+        let ready = Ready { intent: index, source, header, source_hash, key };
+        if !compile.force
+            && let Some(outcome) = self.reuse(&ready, intent, compile)?
+        {
+            return Ok(Err(outcome));
         }
         let request = Request { filename, level: compile.level, source: bytes };
         Ok(Ok(Job { interpreter: number, request, ready }))
@@ -178,6 +192,22 @@ impl Surroundings<'_> {
         candidate.adopt(compile, interpreter, source, source_hash, entry).map(Outcome::Adopted)
     }
 
+    /// The outcome of an intent whose source was compiled before, here or elsewhere.
+    fn reuse(&self, ready: &Ready, intent: &Intent, compile: &Compile) -> Result<Option<Outcome>> {
+        let interpreter = &self.interpreters[(self.interpreter_of)(compile)];
+        let pyc = self.pyc(intent, compile);
+        if let Some(code) = self.earlier.code(intent.id, &pyc, interpreter, &ready.source_hash) {
+            // What its compiler had to say the journal has.
+            let code = Code { bytes: &code, hash: hash(&code), warnings: String::new(), reused: true };
+            return self.write(ready, code).map(Some);
+        }
+        let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key));
+        let Some(mut cached) = cached else { return Ok(None) };
+        let warnings = std::mem::take(&mut cached.warnings);
+        let code = Code { bytes: cached.code(), hash: cached.code_hash, warnings, reused: true };
+        self.write(ready, code).map(Some)
+    }
+
     /// Where the bytecode of an intent stands, on disk.
     fn pyc(&self, intent: &Intent, compile: &Compile) -> PathBuf {
         let directory = self.root.on_disk(&self.batch.directories[intent.directory]);
@@ -188,7 +218,13 @@ impl Surroundings<'_> {
     fn finish(&self, ready: &Ready, outcome: worker::Outcome) -> Result<Outcome> {
         let source = ready.source.identity;
         match outcome {
-            worker::Outcome::Code { code, warnings } => self.write(ready, &code, warnings, false),
+            worker::Outcome::Code { code, warnings } => {
+                let hash = hash(&code);
+                if let Some((cache, key)) = self.cache.zip(ready.key.as_ref()) {
+                    cache.put(key, &code, &hash, &warnings);
+                }
+                self.write(ready, Code { bytes: &code, hash, warnings, reused: false })
+            }
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
                 Ok(Outcome::Failed(Failure { fault: Fault::Refused, message, source }))
@@ -200,18 +236,33 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Writes a staged file. The code is canonical.
-    fn write(&self, ready: &Ready, code: &[u8], warnings: String, reused: bool) -> Result<Outcome> {
-        let code_hash = *blake3::hash(code).as_bytes();
+    /// Writes a staged file.
+    fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
+        let Code { bytes, hash: code_hash, warnings, reused } = code;
         let intent = self.intent(ready.intent);
         let number = self.places[intent.directory];
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         let mode = pyc_mode(ready.source.mode);
-        let pyc = place.create_file(intent.id.0.to_string(), mode, &[ready.header.as_bytes(), code])?;
+        let pyc = place.create_file(intent.id.0.to_string(), mode, &[ready.header.as_bytes(), bytes])?;
         self.staged.add(pyc.size);
         let (source, source_hash) = (ready.source.identity, ready.source_hash);
         Ok(Outcome::Compiled(Facts { source, source_hash, code_hash, pyc, warnings, reused }, number))
     }
+}
+
+fn hash(bytes: &[u8]) -> Hash {
+    *blake3::hash(bytes).as_bytes()
+}
+
+/// Under which key the cache has the code of a source.
+fn key(compile: &Compile, interpreter: &Interpreter, filename: &[u8], source_hash: &Hash) -> Key {
+    Key::of(&Origin {
+        source_hash,
+        filename,
+        magic: interpreter.dialect.magic,
+        cache_tag: &interpreter.cache_tag,
+        level: compile.level.number(),
+    })
 }
 
 /// What is known of a directory that can take bytecode.

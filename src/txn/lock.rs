@@ -51,7 +51,7 @@ impl Lock {
     /// # Errors
     /// It cannot be opened.
     pub fn open(state: &Path) -> Result<Self> {
-        Ok(Self(RwLock::new(disk::open_lock_file(&state.join(FILE))?)))
+        Ok(Self(RwLock::new(disk::open_lock_file(&state.join(FILE), 0o644)?)))
     }
 
     /// Whether somebody holds it just now.

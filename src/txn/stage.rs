@@ -18,6 +18,7 @@ use super::lock::Writer;
 use super::observer::Observer;
 use super::reuse::Earlier;
 use super::staging::Staging;
+use crate::cache::Cache;
 use crate::disk::{self, Durable};
 use crate::interrupt::Interrupt;
 use crate::python::interpreter::Interpreter;
@@ -35,6 +36,8 @@ pub struct Setting<'a> {
     pub jobs: usize,
     /// The time limit for one source.
     pub limit: Option<Duration>,
+    /// What others compiled; untouched unless something is to be compiled.
+    pub cache: &'a Cache,
     /// What ends it early.
     pub interrupt: &'a Interrupt,
     /// Who is told.
@@ -122,6 +125,7 @@ pub(super) fn compile(
         interpreters: &team.interpreters,
         interpreter_of: &|compile| team.index_of(compile).unwrap_or_default(),
         earlier: &earlier,
+        cache: if queue.is_empty() { None } else { setting.cache.store() },
         observer: setting.observer,
         staged,
     };

@@ -76,7 +76,7 @@ impl Installation {
         for name in ["DPKG_MAINTSCRIPT_PACKAGE", "DPKG_FORCE", "DPKG_FRONTEND_LOCKED", "PYC_TXN_SUSPEND"] {
             command.env_remove(name);
         }
-        for name in ["DEBPYTHON3_SUPPORTED", "DEBPYTHON3_DEFAULT"] {
+        for name in ["DEBPYTHON3_SUPPORTED", "DEBPYTHON3_DEFAULT", "PYC_TXN_CACHE"] {
             command.env_remove(name);
         }
         command

@@ -15,6 +15,9 @@ mod installation;
 mod oracle;
 
 mod adoption;
+mod cache;
+mod cache_room;
+mod cache_trust;
 mod commands;
 mod commit;
 mod compiling;

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cache;
 mod contents;
 mod damaged;
 mod demands;

@@ -28,6 +28,8 @@ pub struct Rounds {
     pub(super) before: i64,
     /// How many intents a round has; every round has as many.
     pub(super) intents: i64,
+    /// The shared bytecode cache of all runs, if they have one.
+    pub cache: Option<PathBuf>,
 }
 
 /// Where the files of a test are quick to make durable: thousands of `syncfs` of a busy disk take minutes.
@@ -43,12 +45,16 @@ impl Rounds {
     }
 
     pub fn in_world(world: World) -> Self {
-        let mut rounds = Self::before_the_first(world);
+        Self::before_the_first(world).after_the_first()
+    }
+
+    /// After its first rounds.
+    pub fn after_the_first(mut self) -> Self {
         for _ in 0..3 {
-            rounds.next();
-            rounds.commit();
+            self.next();
+            self.commit();
         }
-        rounds
+        self
     }
 
     /// A world in which the program has never been run.
@@ -61,6 +67,7 @@ impl Rounds {
             number: 0,
             before: 0,
             intents: 0,
+            cache: None,
         }
     }
 
@@ -179,6 +186,9 @@ impl Rounds {
         let trace = self.world.beside("trace");
         let _ = fs::remove_file(&trace);
         command.env("PYC_TXN_TRACE", &trace);
+        if let Some(cache) = &self.cache {
+            command.env("PYC_TXN_CACHE", cache);
+        }
         if let Some(fault) = fault {
             command.env("PYC_TXN_FAULT", fault);
         }

@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 /// The names of steps that have several words; all others are one word or begin with `journal:`.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "create directory",
     "create file",
     "write file",
@@ -21,6 +21,7 @@ const NAMES: [&str; 9] = [
     "open lock",
     "set aside",
     "change permissions",
+    "touch file",
 ];
 
 /// Reads a trace; an absent one is empty.

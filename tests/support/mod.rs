@@ -79,7 +79,9 @@ impl World {
         if matches!(arguments.first(), Some(&("commit" | "record"))) && !arguments.contains(&"--python") {
             command.args(["--python", PYTHON]);
         }
-        command.env_remove("PYC_TXN_FAULT").env_remove("PYC_TXN_TRACE");
+        for name in ["PYC_TXN_FAULT", "PYC_TXN_TRACE", "PYC_TXN_CACHE"] {
+            command.env_remove(name);
+        }
         command
     }
 
