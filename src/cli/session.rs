@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
         let is_left = staging::found(&Dir::open(&path)?)?.into_iter().any(|txn| !held(txn));
         Ok(Unfinished {
             is_left_over: is_left || open.iter().any(is_interrupted),
-            is_pending: !open.is_empty() || !journal.retired()?.is_empty(),
+            is_pending: !open.is_empty() || journal.has_retired()?,
         })
     }
 

@@ -83,16 +83,13 @@ impl Journal {
         })
     }
 
-    /// The numbers of everything that is retired.
+    /// Whether anything is retired.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn retired(&self) -> Result<Vec<IntentId>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM retired ORDER BY id")?;
-            let rows = statement.query_map([], |row| Ok(IntentId(row.get(0)?)))?;
-            rows.collect()
-        })
+    pub fn has_retired(&self) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM retired)";
+        self.read(|connection| connection.query_row(query, [], |row| row.get(0)))
     }
 
     /// Forgets what is retired, all of it.
