@@ -76,7 +76,7 @@ pub(super) struct Usual {
     /// Show program's version number and exit
     #[arg(long, action = ArgAction::Version)]
     version: Option<bool>,
-    /// Say what is done
+    /// Say what is done, and how long each phase takes
     #[arg(short, long, overrides_with = "quiet")]
     verbose: bool,
     /// Say nothing but what went wrong (the default)
