@@ -52,7 +52,7 @@ pub(super) fn remove(
     groups: &[Group],
     removal: Removal,
 ) -> Result<Status> {
-    let txn = writer.journal.record_clean(groups, removal)?;
+    let txn = run.reporter.timed("decide", || writer.journal.record_clean(groups, removal))?;
     let published = publish::Committing::found(txn)
         .publish(writer, &run.config.root, run.interrupt, run.reporter)
         .and_then(|published| published.settle(writer, run.reporter));

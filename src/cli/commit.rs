@@ -9,6 +9,7 @@ use crate::txn::compilers::{self, Compiler};
 use crate::txn::intent::{Action, TxnId};
 use crate::txn::journal::Journal;
 use crate::txn::lock::Writer;
+use crate::txn::observer::Observer;
 use crate::txn::plan::{Plan, Planner, located};
 use crate::txn::publish::Committing;
 use crate::txn::retired;
@@ -42,7 +43,7 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
             writer.journal.seal(&plan.seals)?;
             run.reporter.detail(&format!("sealed {} directories", plan.seals.len()));
         }
-        run.reporter.detail(&format!("plan and record {:.3} s", began.elapsed().as_secs_f64()));
+        run.reporter.phase("plan and record", began.elapsed());
         let mut committed = Vec::new();
         for (txn, state, _) in writer.journal.unfinished()? {
             if state == State::Staged {

@@ -130,7 +130,8 @@ fn perform(
     let command = call.line();
     let cache = Cache::new(&config.settings.cache);
     let run = Run { config, interrupt, reporter: &reporter, cache: &cache, command: &command };
-    let Plan { groups, problems, .. } = collect(&config.root, arguments, tag);
+    let Plan { groups, problems, .. } =
+        reporter.timed("find the bytecode", || collect(&config.root, arguments, tag));
     problems.iter().for_each(|problem| reporter.failure(&format!("py3clean: {problem}")));
     let result = super::attempt(&run, || match groups.as_slice() {
         [] => Ok(Status::Done),

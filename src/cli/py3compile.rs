@@ -76,7 +76,7 @@ pub(super) struct Usual {
     /// Show program's version number and exit
     #[arg(long, action = ArgAction::Version)]
     version: Option<bool>,
-    /// Say what is done
+    /// Say what is done, and how long each phase takes
     #[arg(short, long, overrides_with = "quiet")]
     verbose: bool,
     /// Say nothing but what went wrong (the default)
@@ -158,7 +158,7 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
     let command = call.line();
     let cache = Cache::new(&config.settings.cache);
     let run = Run { config, interrupt, reporter: &reporter, cache: &cache, command: &command };
-    let request = Request::of(&run, arguments, versions);
+    let request = reporter.timed("read dpkg's lists", || Request::of(&run, arguments, versions));
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.
     let is_deferred = is_script && config.settings.defer && dpkg::knows_us(&config.root);
@@ -175,13 +175,14 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
 
 /// Records what is wanted, and has dpkg call pyc-txn when it is done with the packages.
 fn record(run: &Run<'_>, request: &Request) -> Result<Status> {
-    let mut journal = run.journal()?;
-    let plan: Plan = request.plan(run, &mut journal)?;
+    let mut journal = run.reporter.timed("open the journal", || run.journal())?;
+    let plan: Plan = run.reporter.timed("plan", || request.plan(run, &mut journal))?;
     plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("py3compile: {problem}")));
     if plan.is_empty() {
         return Ok(Status::Done);
     }
-    let txn = deferred::with_trigger(run, NAME, || Ok(journal.record(&plan.groups)?))?;
+    let record = || run.reporter.timed("record", || Ok(journal.record(&plan.groups)?));
+    let txn = deferred::with_trigger(run, NAME, record)?;
     run.reporter.detail(&format!("recorded {} for transaction {}", plan.len(), txn.0));
     Ok(Status::Done)
 }

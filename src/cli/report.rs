@@ -88,6 +88,14 @@ impl Reporter {
         }
     }
 
+    /// Does a phase's work.
+    pub(super) fn timed<T>(&self, phase: &str, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        self.phase(phase, began.elapsed());
+        done
+    }
+
     /// A line that explains what is going on.
     pub(super) fn note(&self, line: &str) {
         if self.verbosity >= Verbosity::Normal {
@@ -203,7 +211,12 @@ impl Observer for Reporter {
     }
 
     fn phase(&self, name: &str, took: Duration) {
-        self.detail(&format!("{name} {:.3} s", took.as_secs_f64()));
+        let seconds = took.as_secs_f64();
+        if seconds < 1.0 {
+            self.detail(&format!("{name} {:.3} ms", seconds * 1000.0));
+        } else {
+            self.detail(&format!("{name} {seconds:.3} s"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -13,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
+use crate::txn::observer::Observer;
 use crate::txn::recover::{self, Recovered};
 use crate::txn::stage::Setting;
 use crate::txn::staging;
@@ -134,12 +136,14 @@ impl<'a> Run<'a> {
     }
 
     fn with_lock<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let began = Instant::now();
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;
         writer.journal.write_for(self.command, self.config.settings.history);
         self.recover(&mut writer)?;
+        self.reporter.phase("open the journal", began.elapsed());
         work(&mut writer)
     }
 
@@ -165,7 +169,7 @@ impl<'a> Run<'a> {
         let is_left = staging::found(&Dir::open(&path)?)?.into_iter().any(|txn| !held(txn));
         Ok(Unfinished {
             is_left_over: is_left || open.iter().any(is_interrupted),
-            is_pending: !open.is_empty() || !journal.retired()?.is_empty(),
+            is_pending: !open.is_empty() || journal.has_retired()?,
         })
     }
 

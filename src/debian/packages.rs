@@ -63,20 +63,22 @@ fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {
     if package.contains('/') {
         bail!("'{package}' is no package name");
     }
-    // Multi-Arch: same has the architecture in the name of its list, everything else has not.
-    let of_any_architecture = || {
-        let prefix = format!("{name}:");
-        let entries = std::fs::read_dir(&info).ok()?.flatten().map(|entry| entry.file_name());
-        let mut lists: Vec<OsString> =
-            entries.filter(|list| list.to_str().is_some_and(|list| is_list(list, &prefix))).collect();
-        lists.sort_unstable();
-        lists.first().map(|list| info.join(list))
-    };
-    let candidates = [Some(plain), Some(info.join(format!("{name}.list"))), of_any_architecture()];
-    match candidates.into_iter().flatten().find(|path| path.exists()) {
+    // Multi-Arch: same has the architecture in the name of its list, everything else has not. The directory is read
+    // for the former only: it has some files for each installed package.
+    let named = [plain, info.join(format!("{name}.list"))].into_iter().find(|path| path.exists());
+    match named.or_else(|| of_any_architecture(&info, name)) {
         Some(path) => read(&path),
         None => bail!("package '{package}' is not installed"),
     }
+}
+
+fn of_any_architecture(info: &Path, name: &str) -> Option<PathBuf> {
+    let prefix = format!("{name}:");
+    let entries = std::fs::read_dir(info).ok()?.flatten().map(|entry| entry.file_name());
+    let mut lists: Vec<OsString> =
+        entries.filter(|list| list.to_str().is_some_and(|list| is_list(list, &prefix))).collect();
+    lists.sort_unstable();
+    lists.first().map(|list| info.join(list))
 }
 
 fn is_list(file: &str, prefix: &str) -> bool {

@@ -46,26 +46,22 @@ pub(super) fn path(state: &Dir, id: IntentId) -> PathBuf {
     state.path().join(DIRECTORY).join(id.0.to_string())
 }
 
-/// Removes what is in the directory and has no row in the journal: what a run left that was interrupted between
-/// the two.
+/// Removes what is in the directory while nothing is retired: what a run left that was interrupted between the
+/// journal and the files. While something is, the whole directory is still to go, in [`drop_all`]; nobody need read it
+/// for each package that dpkg works on.
 ///
 /// # Errors
-/// The directory cannot be read, or a file not be removed.
+/// The journal or the directory cannot be read, or a file not be removed.
 pub fn sweep(writer: &Writer<'_>) -> Result<()> {
+    if writer.journal.has_retired()? {
+        return Ok(());
+    }
     let directory = match writer.state.open_child(DIRECTORY) {
         Err(error) if error.is_missing() => return Ok(()),
         directory => directory?,
     };
-    let names = directory.names()?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    let known = writer.journal.retired()?;
-    let is_known = |name: &str| name.parse().is_ok_and(|id| known.binary_search(&IntentId(id)).is_ok());
-    for name in names {
-        if !name.to_str().is_some_and(is_known) {
-            directory.remove_file(&name)?;
-        }
+    for name in directory.names()? {
+        directory.remove_file(&name)?;
     }
     Ok(())
 }
@@ -93,7 +89,7 @@ pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
 /// # Errors
 /// The journal cannot be written, or a file not be removed; the next run does that then.
 pub fn drop_all(writer: &mut Writer<'_>) -> Result<()> {
-    if !writer.journal.retired()?.is_empty() {
+    if writer.journal.has_retired()? {
         writer.journal.forget_retired()?;
         sweep(writer)?;
     }

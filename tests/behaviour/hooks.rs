@@ -36,6 +36,19 @@ fn the_others_commit_what_is_pending_only() {
 }
 
 #[test]
+fn a_call_in_a_script_says_where_its_time_goes_to_whoever_asks() {
+    let system = Installation::with_programs();
+    system.install("pkg", &["a.py"]);
+    let mut outcome = system.call_in_script("py3compile", &["-v", "-p", "pkg"]).exits(0);
+    for phase in ["read dpkg's lists", "open the journal", "plan", "start dpkg-trigger", "record"] {
+        outcome = outcome.says(&format!("{phase} ")).says(" ms");
+    }
+    system.call_in_script("pyc-txn", &["hook", "triggered"]).exits(0).says("compiled 1 ");
+    let outcome = system.call_in_script("py3clean", &["-v", "-p", "pkg"]).exits(0);
+    outcome.says("find the bytecode ").says("decide ").says("publish ").says("settle ");
+}
+
+#[test]
 fn where_nothing_is_to_be_done_nothing_is_created_or_said() {
     for moment in MOMENTS.into_iter().filter(|moment| !["configure", "triggered"].contains(moment)) {
         let system = Installation::with_programs();

@@ -35,6 +35,15 @@ pub struct Retired {
 const COLUMNS: &str = "retired.id, path, retired.target, retired.owner, retired.interpreter, retired.mode,
     retired.source_hash, retired.code_hash";
 
+/// What is retired and not wanted. The transactions that have not ended are looked up first: a join with them would
+/// have SQLite read the whole history for each retired pyc.
+const NOT_WANTED: &str = "FROM retired JOIN directories ON directories.id = directory
+    WHERE NOT EXISTS (
+        SELECT 1 FROM intents
+        WHERE txn IN (SELECT id FROM transactions WHERE ended IS NULL)
+              AND intents.directory = retired.directory AND intents.target = retired.target)
+    ORDER BY path, target";
+
 impl Journal {
     /// What was retired under the targets of a portion of a transaction's intents.
     ///
@@ -64,14 +73,7 @@ impl Journal {
     /// The journal cannot be read.
     pub fn retired_and_not_wanted(&self) -> Result<Vec<Retired>> {
         self.read(|connection| {
-            let mut statement = connection.prepare(&format!(
-                "SELECT {COLUMNS} FROM retired JOIN directories ON directories.id = directory
-                 WHERE NOT EXISTS (
-                     SELECT 1 FROM intents JOIN transactions ON transactions.id = txn
-                     WHERE ended IS NULL AND intents.directory = retired.directory
-                           AND intents.target = retired.target)
-                 ORDER BY path, target"
-            ))?;
+            let mut statement = connection.prepare(&format!("SELECT {COLUMNS} {NOT_WANTED}"))?;
             let mut all = Vec::new();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -81,16 +83,13 @@ impl Journal {
         })
     }
 
-    /// The numbers of everything that is retired.
+    /// Whether anything is retired.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn retired(&self) -> Result<Vec<IntentId>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT id FROM retired ORDER BY id")?;
-            let rows = statement.query_map([], |row| Ok(IntentId(row.get(0)?)))?;
-            rows.collect()
-        })
+    pub fn has_retired(&self) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM retired)";
+        self.read(|connection| connection.query_row(query, [], |row| row.get(0)))
     }
 
     /// Forgets what is retired, all of it.
@@ -130,4 +129,26 @@ pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
         [txn.0],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_not_searched_for_what_is_retired() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let query = format!("EXPLAIN QUERY PLAN SELECT {COLUMNS} {NOT_WANTED}");
+        let steps = journal.read(|connection| {
+            let mut statement = connection.prepare(&query)?;
+            let steps = statement.query_map([], |row| row.get::<_, String>(3))?;
+            steps.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let steps = steps.unwrap();
+        let looks_at_intents = |step: &&String| step.contains(" intents ");
+        let looks: Vec<_> = steps.iter().filter(looks_at_intents).collect();
+        assert!(!looks.is_empty(), "{steps:#?}");
+        assert!(looks.iter().all(|step| step.contains("(txn=? AND directory=? AND target=?)")), "{steps:#?}");
+    }
 }

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0003_history.sql"),
     include_str!("../../../migrations/0004_facts.sql"),
     include_str!("../../../migrations/0005_seals.sql"),
+    include_str!("../../../migrations/0006_ends.sql"),
 ];
 
 /// The schema this program knows.
