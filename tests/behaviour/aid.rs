@@ -229,13 +229,18 @@ pub fn snapshot(top: &Path) -> BTreeMap<PathBuf, Stamp> {
 
 /// Waits until what is changed from now on has a later time than `path` (the clock of files is coarse).
 pub fn let_the_clock_tick(world: &World, path: &Path) {
+    let_the_clock_go_on(world, path, 0);
+}
+
+/// Waits until what is changed from now on has a time more than so many seconds after that of `path`.
+pub fn let_the_clock_go_on(world: &World, path: &Path, seconds: i64) {
     let before = fs::symlink_metadata(path).unwrap();
     let probe = world.beside("probe");
     loop {
         fs::write(&probe, "").unwrap();
         let now = fs::metadata(&probe).unwrap();
         fs::remove_file(&probe).unwrap();
-        if (now.ctime(), now.ctime_nsec()) > (before.ctime(), before.ctime_nsec()) {
+        if (now.ctime(), now.ctime_nsec()) > (before.ctime() + seconds, before.ctime_nsec()) {
             return;
         }
     }
