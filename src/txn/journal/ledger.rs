@@ -1,5 +1,6 @@
 //! The ledger: what has been published, and what could not be.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -139,10 +140,20 @@ impl Journal {
                  JOIN facts ON facts.id = ledger.facts WHERE {which}"
             ))?;
             let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+            // A directory's come one after the other; to look it up for each would cost as much as to read them.
+            let (mut directory, mut published) = (PathBuf::new(), HashMap::new());
+            let mut put = |directory: PathBuf, published: HashMap<_, _>| match shelves.entry(directory) {
+                _ if published.is_empty() => {}
+                Entry::Vacant(vacant) => drop(vacant.insert(Shelf { published, ..Shelf::default() })),
+                Entry::Occupied(mut shelf) => shelf.get_mut().published.extend(published),
+            };
             while let Some(row) = rows.next()? {
-                let shelf = shelves.entry(path(row, 0)?).or_default();
-                shelf.published.insert(name(row, 1)?, entry(row, 2)?);
+                if row.get_ref(0)?.as_blob()? != directory.as_os_str().as_bytes() {
+                    put(std::mem::replace(&mut directory, path(row, 0)?), std::mem::take(&mut published));
+                }
+                published.insert(name(row, 1)?, entry(row, 2)?);
             }
+            put(directory, published);
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT path, target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
                  FROM failures JOIN directories ON directories.id = directory WHERE {which}"
