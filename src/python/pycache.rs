@@ -94,10 +94,15 @@ impl Target {
     /// The name of its source, `STEM.py` as all sources are named.
     #[must_use]
     pub fn source(&self) -> OsString {
-        let mut source = self.name.as_bytes()[..usize::from(self.stem)].to_vec();
-        source.extend_from_slice(b".py");
-        OsString::from_vec(source)
+        source_of(&self.name, self.stem)
     }
+}
+
+/// The source of bytecode with this name, whose first `stem` bytes are the source's: `STEM.py`, as all are named.
+fn source_of(name: &OsStr, stem: u8) -> OsString {
+    let mut source = name.as_bytes()[..usize::from(stem)].to_vec();
+    source.extend_from_slice(b".py");
+    OsString::from_vec(source)
 }
 
 /// A name without its last extension, or the extension where nothing stands before it (`.py` is `py`), as
@@ -148,9 +153,7 @@ impl Remnant {
     /// The name of the source it belongs to.
     #[must_use]
     pub fn source(&self) -> OsString {
-        let mut source = self.name.as_bytes()[..usize::from(self.stem)].to_vec();
-        source.extend_from_slice(b".py");
-        OsString::from_vec(source)
+        source_of(&self.name, self.stem)
     }
 
     /// The cache tag in the name, as `cpython-311`.

@@ -29,6 +29,7 @@ impl Journal {
     }
 }
 
+/// The seal in the three columns from `first` on: inode, mtime, ctime.
 pub(super) fn seal(row: &Row<'_>, first: usize) -> rusqlite::Result<Seal> {
     let inode: i64 = row.get(first)?;
     Ok(Seal { inode: inode.cast_unsigned(), mtime: row.get(first + 1)?, ctime: row.get(first + 2)? })
