@@ -17,7 +17,7 @@ mod quote;
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
-pub use look::Kind;
+pub use look::{Kind, examine};
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;

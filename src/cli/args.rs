@@ -115,9 +115,12 @@ pub(super) enum Command {
         /// Mend what is wrong, as one transaction
         #[arg(long)]
         repair: bool,
-        /// Compare metadata only, read nothing
+        /// Compare metadata only, read nothing; where nothing has changed in a directory, its bytecode is not looked at
         #[arg(long)]
         quick: bool,
+        /// With --quick: look at all bytecode
+        #[arg(short, long)]
+        force: bool,
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -82,9 +82,10 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
     let mut plan = Plan { problems: selected.problems, ..Plan::default() };
     for top in &selected.request.trees {
         let walk = Walk::begin(root, top);
-        let remove = |part: &mut Plan, listing: Listing| part.remove(listing, None, is_tagged);
-        let parts = walk.visit(walk::THREADS, &mut plan.problems, remove);
-        parts.into_iter().for_each(|part| plan.append(part));
+        let remove = |listings| Ok(Plan::removal(listings, None, is_tagged));
+        for part in walk.visit(walk::THREADS, &mut plan.problems, remove)? {
+            plan.append(part);
+        }
     }
     for (path, _) in &selected.request.files {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {

@@ -39,9 +39,11 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
         if !plan.is_empty() {
             writer.journal.record(&std::mem::take(&mut plan.groups))?;
         }
-        if plan.seals.len() >= WORTH_A_WRITE {
-            writer.journal.seal(&plan.seals)?;
-            run.reporter.detail(&format!("sealed {} directories", plan.seals.len()));
+        plan.seals.retain(|tree| tree.fresh >= WORTH_A_WRITE);
+        if !plan.seals.is_empty() {
+            writer.journal.seal(&mut plan.seals)?;
+            let fresh: usize = plan.seals.iter().map(|tree| tree.fresh).sum();
+            run.reporter.detail(&format!("sealed {fresh} directories"));
         }
         run.reporter.phase("plan and record", began.elapsed());
         let mut committed = Vec::new();

@@ -38,7 +38,7 @@ use crate::disk;
 use crate::interrupt::Interrupt;
 use crate::python::confine;
 use crate::txn::lock::Held;
-use args::{Arguments, Command};
+use args::{Arguments, Command, Compiling};
 use report::Reporter;
 
 /// How a command ended.
@@ -151,9 +151,10 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Rollback => commit::rollback(run),
         Command::Hook { when } => hook::hook(run, *when),
         Command::Clean { selection, python, dry_run } => clean::clean(run, selection, python, *dry_run),
-        Command::Verify { selection, python, repair, quick, json, .. } => {
+        Command::Verify { selection, python, repair, quick, force, json, .. } => {
             let manner = verify::Manner { repair: *repair, quick: *quick, json: *json };
-            verify::verify(run, selection, python, manner)
+            let compiling = Compiling { python: python.clone(), force: *force, ..Compiling::default() };
+            verify::verify(run, selection, compiling, manner)
         }
         Command::Status { json } => status::status(run, *json),
         Command::Log { id: Some(id), json } => log::one(run, *id, *json),

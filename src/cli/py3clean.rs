@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow};
 use clap::builder::PathBufValueParser;
 use clap::{CommandFactory, Parser};
 
@@ -166,7 +167,7 @@ fn collect(root: &Root, arguments: &Arguments, tag: &Tag) -> Plan {
     }
     for path in &arguments.paths {
         if let Err(error) = removal.add_path(root, path, owned.as_ref()) {
-            removal.plan.problems.push(format!("cannot open {}: {}", Quoted(path), cause(&error)));
+            removal.plan.problems.push(error.to_string());
         }
     }
     removal.plan
@@ -192,11 +193,12 @@ struct Removing<'a> {
 }
 
 impl Removing<'_> {
-    fn add_path(&mut self, root: &Root, path: &Path, owned: Option<&ByDirectory>) -> std::io::Result<()> {
+    fn add_path(&mut self, root: &Root, path: &Path, owned: Option<&ByDirectory>) -> Result<()> {
         let is_owned = |directory: &Path, name: &OsStr| {
             owned.is_none_or(|owned| owned.get(directory).is_some_and(|names| names.contains(name)))
         };
-        let located = root.locate(path)?;
+        let failed = |error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error));
+        let located = root.locate(path).map_err(failed)?;
         if !root.on_disk(&located).is_dir() {
             if let (Some(directory), Some(name)) = (located.parent(), located.file_name())
                 && tree::is_source_name(name)
@@ -211,9 +213,10 @@ impl Removing<'_> {
             let source = remnant.source();
             tag.has(remnant) && listing.sources.contains_key(&source) && is_owned(&listing.directory, &source)
         };
-        let remove = |part: &mut Plan, listing: Listing| part.remove(listing, owner, is_meant);
-        let parts = Walk::begin(root, &located).visit(walk::THREADS, &mut self.plan.problems, remove);
-        parts.into_iter().for_each(|part| self.plan.append(part));
+        let remove = |listings| Ok(Plan::removal(listings, owner, is_meant));
+        for part in Walk::begin(root, &located).visit(walk::THREADS, &mut self.plan.problems, remove)? {
+            self.plan.append(part);
+        }
         Ok(())
     }
 

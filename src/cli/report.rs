@@ -131,7 +131,7 @@ impl Reporter {
     }
 
     /// The one line that sums up a run.
-    pub(super) fn summary(&self, counts: &Counts, already_refused: usize, current: usize) {
+    pub(super) fn summary(&self, counts: &Counts, already_refused: usize, current: u64) {
         // What was said before is not said in every run of a package manager.
         let failed = counts.failed + if self.terse { 0 } else { already_refused as u64 };
         let parts = [

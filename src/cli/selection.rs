@@ -8,10 +8,11 @@ use anyhow::{Result, anyhow, bail};
 use crate::config::Settings;
 use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
+use crate::python::pattern::Pattern;
 use crate::python::pycache::Remnant;
 use crate::root::Root;
 use crate::txn::compilers::Compiler;
-use crate::txn::intent::InterpreterId;
+use crate::txn::intent::{Hash, InterpreterId};
 use crate::txn::journal::{Journal, JournalError};
 use crate::txn::plan::{Plan, Planner, Request, Wishes};
 use crate::txn::tree;
@@ -76,7 +77,8 @@ fn is_known(journal: Option<&Journal>, path: &Path) -> Result<bool> {
     };
     let is_published =
         |target: &OsString| Remnant::parse(target).is_some_and(|target| target.source() == name);
-    Ok(journal.shelf(directory)?.published.keys().any(is_published) || !journal.shelves(path)?.is_empty())
+    Ok(journal.shelf(directory)?.published.keys().any(is_published)
+        || !journal.published_below(path)?.is_empty())
 }
 
 /// The executables that are asked for; by default Debian's supported versions.
@@ -155,8 +157,17 @@ pub(super) fn with_wishes<T>(
         levels: &settings.optimize,
         mode: settings.invalidation,
         force: compiling.force,
+        terms: Some(terms(settings, is_explicit, compilers)),
     };
     work(&wishes)
+}
+
+/// What tells these wishes from those with other settings or other interpreters.
+fn terms(settings: &Settings, is_explicit: bool, compilers: &[Compiler]) -> Hash {
+    let Settings { optimize, invalidation, exclude, .. } = settings;
+    let exclude: Vec<&str> = exclude.iter().map(Pattern::text).collect();
+    let words = format!("{is_explicit} {compilers:?} {optimize:?} {invalidation:?} {exclude:?}");
+    *blake3::hash(words.as_bytes()).as_bytes()
 }
 
 /// The interpreters of `known` that were Debian's and are not installed any more, where no other one uses their

@@ -57,11 +57,10 @@ struct FindingReport {
 pub(super) fn verify(
     run: &Run<'_>,
     selection: &Selection,
-    python: &[String],
+    compiling: Compiling,
     manner: Manner,
 ) -> Result<Status> {
     let began = std::time::Instant::now();
-    let compiling = Compiling { python: python.to_vec(), ..Compiling::default() };
     let job = Job { run, compiling, manner };
     let mut problems = Vec::new();
     let journal = job.ledger(&mut problems)?;

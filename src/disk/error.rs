@@ -64,6 +64,12 @@ impl Error {
         matches!(Errno::from_io_error(&self.cause), Some(Errno::NOTDIR | Errno::LOOP))
     }
 
+    /// Whether there is no such directory: nothing, or something else.
+    #[must_use]
+    pub fn is_no_such_directory(&self) -> bool {
+        self.is_missing() || self.is_no_directory()
+    }
+
     /// Whether the filesystem is mounted read-only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::{Dir, Error, Identity, Result};
@@ -38,17 +39,31 @@ impl From<FileType> for Kind {
     }
 }
 
+/// What stands at `path`, without following a symlink in its last component; `None` where there is nothing.
+///
+/// # Errors
+/// What `lstat(2)` says.
+pub fn examine(path: &Path) -> Result<Option<(Kind, Identity)>> {
+    examined(rustix::fs::lstat(path)).map_err(|errno| Error::new("examine", path, errno))
+}
+
+/// What an answer of `stat(2)` says; `None` where it says that there is nothing.
+fn examined(answer: rustix::io::Result<Stat>) -> rustix::io::Result<Option<(Kind, Identity)>> {
+    match answer {
+        Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode).into(), Identity::of(&stat)))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
 impl Dir {
     /// What the name stands for, without following a symlink; `None` where there is nothing.
     ///
     /// # Errors
     /// What `fstatat(2)` says.
     pub fn examine(&self, name: impl AsRef<OsStr>) -> Result<Option<(Kind, Identity)>> {
-        match rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode).into(), Identity::of(&stat)))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(Error::new("examine", &self.path.join(name.as_ref()), errno)),
-        }
+        examined(rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|errno| Error::new("examine", &self.path.join(name.as_ref()), errno))
     }
 
     /// The names in this directory, without `.` and `..`, sorted, and what they stand for.

@@ -20,6 +20,12 @@ impl Pattern {
         Regex::new(&translated(text)).map(Self).map_err(one_line)
     }
 
+    /// What it is, in the syntax of the engine.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether it matches at the beginning of `path`, as `re.match` does. A path that is not UTF-8 is compared
     /// with replacement characters in it.
     #[must_use]

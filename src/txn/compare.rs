@@ -1,28 +1,35 @@
 //! The comparison of sources, targets and ledger by metadata: what of a directory is to be done.
 //!
-//! Owns the rule for what is current. Reads no source and no bytecode, and changes nothing.
+//! Owns the rule for what is current, and when a directory can be sealed. Reads no source and no bytecode, and changes
+//! nothing.
 
 use std::ffi::{OsStr, OsString};
+use std::time::SystemTime;
 
 use super::compilers::Compiler;
 use super::intent::{Action, Compile, InterpreterId};
 use super::journal::{FailureEntry, LedgerEntry, Shelf};
 use super::plan::{Plan, Wishes, located};
+use super::seal::Seal;
 use super::tree::{Cache, Listing};
 use crate::disk::Identity;
 use crate::python::pycache::{Level, Remnant, Target};
+use crate::root::Root;
 
 /// Compares directories with what is wished for.
 #[derive(Clone, Copy)]
 pub(super) struct Comparison<'a> {
+    pub(super) root: &'a Root,
     pub(super) wishes: &'a Wishes<'a>,
     /// Every interpreter the journal knows.
     pub(super) known: &'a [Compiler],
+    /// Before anything was looked at.
+    pub(super) began: SystemTime,
 }
 
 impl Comparison<'_> {
-    /// Adds to `plan` what is to be done in a directory, for the package `owner`, and what there is to say of it.
-    /// `asked` names sources that were looked for where the listing is not complete.
+    /// Adds to `plan` what is to be done in a directory, for the package `owner`, and what there is to say of it; its
+    /// seal, if there is nothing. `asked` names sources that were looked for where the listing is not complete.
     pub(super) fn add(
         &self,
         mut listing: Listing,
@@ -30,20 +37,17 @@ impl Comparison<'_> {
         shelf: &Shelf,
         asked: &[OsString],
         plan: &mut Plan,
-    ) {
-        let now = listing.cache_seal().filter(|_| !shelf.published.is_empty());
-        let cache = match now {
-            Some(now) if shelf.seal == Some(now) => None,
-            _ => Some(read_cache(&mut listing, &mut plan.problems)),
-        };
-        let mut place = Place { listing: &listing, shelf, cache: cache.as_ref(), in_place: 0 };
+    ) -> Seal {
+        let cache = read_cache(&mut listing, &mut plan.problems);
+        let place = Place { listing: &listing, shelf, cache: &cache };
+        let (current, refused) = (plan.current, plan.refused.len());
         let mut actions = Vec::new();
         for compiler in (self.wishes.compilers)(&listing.directory) {
             for &level in self.wishes.levels {
                 let is_admitted = |name: &OsStr| (self.wishes.admits)(&listing.directory, name, &compiler);
                 let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
                 let compile =
-                    sources.filter_map(|source| self.compile(&mut place, source, (&compiler, level), plan));
+                    sources.filter_map(|source| self.compile(&place, source, (&compiler, level), plan));
                 actions.extend(compile.map(Action::Compile));
             }
         }
@@ -54,19 +58,30 @@ impl Comparison<'_> {
         let is_left =
             |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left: Vec<Remnant> =
-            place.names().filter_map(|name| Remnant::parse(name)).filter(is_left).collect();
-        if let Some(now) = now.filter(|now| place.is_read_and_right() && left.is_empty() && now.is_tight()) {
-            plan.seals.push((listing.directory.clone(), now));
-        }
+        let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
         actions.extend(gone.chain(left).map(Action::Remove));
+        let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
+        let seal =
+            if actions.is_empty() && !is_refused { self.seal(&place, current) } else { Seal::default() };
         plan.add(listing.directory, owner.map(str::to_owned), actions);
+        seal
+    }
+
+    /// The seal of a directory in which nothing is to be done and `current` targets are right.
+    fn seal(&self, place: &Place<'_>, current: u64) -> Seal {
+        let Place { listing, shelf, cache } = *place;
+        // What else is published there may be gone.
+        if self.wishes.sealed().is_none() || shelf.published.len() as u64 != current {
+            return Seal::default();
+        }
+        let is_alone = cache.names().len() as u64 == current;
+        Seal::of(listing, self.root, self.began, (current, is_alone)).unwrap_or_default()
     }
 
     /// What is to be done for one source; nothing if its target is right, or cannot be made.
     fn compile(
         &self,
-        place: &mut Place<'_>,
+        place: &Place<'_>,
         (source, seen): (&OsString, &Identity),
         (compiler, level): (&Compiler, Level),
         plan: &mut Plan,
@@ -116,32 +131,18 @@ impl Comparison<'_> {
 }
 
 /// What is known of a directory.
+#[derive(Clone, Copy)]
 struct Place<'a> {
     listing: &'a Listing,
     shelf: &'a Shelf,
-    /// Its `__pycache__`; `None`: it is sealed, and everything that is published in it is there.
-    cache: Option<&'a Cache>,
-    /// How many of the published pycs were found.
-    in_place: usize,
+    /// Its `__pycache__`.
+    cache: &'a Cache,
 }
 
 impl Place<'_> {
     /// Whether the pyc that was published stands under its name.
-    fn has(&mut self, entry: &LedgerEntry, target: &Target) -> bool {
-        let Some(cache) = self.cache else { return true };
-        let has = cache.identity(target.name()).is_some_and(|pyc| entry.is_in_place(&pyc));
-        self.in_place += usize::from(has);
-        has
-    }
-
-    /// The names that were read.
-    fn names(&self) -> impl Iterator<Item = &OsString> {
-        self.cache.into_iter().flat_map(Cache::names)
-    }
-
-    /// Whether everything that is published was looked for and found.
-    fn is_read_and_right(&self) -> bool {
-        self.cache.is_some() && self.in_place == self.shelf.published.len()
+    fn has(&self, entry: &LedgerEntry, target: &Target) -> bool {
+        self.cache.identity(target.name()).is_some_and(|pyc| entry.is_in_place(&pyc))
     }
 }
 

@@ -5,16 +5,16 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::Result;
 
 use super::compare::Comparison;
 use super::compilers::Compiler;
-use super::intent::{Action, Group, InterpreterId};
-use super::journal::Journal;
+use super::intent::{Action, Group, Hash, InterpreterId};
+use super::journal::{Journal, Shelves};
 use super::retired;
-use super::seal::Seal;
+use super::seal::{Seals, Survey};
 use super::tree::{self, Listing};
 use super::walk::{self, Walk};
 use crate::disk::Escaped;
@@ -43,6 +43,15 @@ pub struct Wishes<'a> {
     pub mode: Invalidation,
     /// Whether also what is current.
     pub force: bool,
+    /// What tells all of this from other wishes; `None`: nothing is sealed.
+    pub terms: Option<Hash>,
+}
+
+impl Wishes<'_> {
+    /// The terms under which a sealed directory need not be looked into.
+    pub(super) fn sealed(&self) -> Option<Hash> {
+        self.terms.filter(|_| !self.force)
+    }
 }
 
 /// What is to be done.
@@ -51,13 +60,13 @@ pub struct Plan {
     /// By directory.
     pub groups: Vec<Group>,
     /// How many targets are right already.
-    pub current: usize,
+    pub current: u64,
     /// Sources that have not changed since the compiler refused them: `PATH:LINE: MESSAGE`.
     pub refused: Vec<String>,
     /// What could not be examined, and why.
     pub problems: Vec<String>,
-    /// Directories whose `__pycache__` has everything that is published there.
-    pub seals: Vec<(PathBuf, Seal)>,
+    /// Trees in which something could be sealed.
+    pub seals: Vec<Seals>,
     /// Whether it has all that is wanted: what is retired and not in it is not wanted any more.
     pub is_everything: bool,
 }
@@ -74,6 +83,18 @@ impl Plan {
             actions.shrink_to_fit();
             self.groups.push(Group { directory, owner, actions });
         }
+    }
+
+    /// The removal of the bytecode of directories that `is_meant`.
+    #[must_use]
+    pub fn removal(
+        listings: Vec<Listing>,
+        owner: Option<&str>,
+        is_meant: impl Fn(&Listing, &Remnant) -> bool,
+    ) -> Self {
+        let mut plan = Self::default();
+        listings.into_iter().for_each(|listing| plan.remove(listing, owner, &is_meant));
+        plan
     }
 
     /// Adds the removal of the bytecode of a directory that `is_meant`.
@@ -137,25 +158,39 @@ impl Planner<'_> {
     }
 
     fn plan_tree(&self, top: &Path, wishes: &Wishes<'_>, plan: &mut Plan) -> Result<()> {
-        let comparison = Comparison { wishes, known: self.known };
-        let walk = self.root.on_disk(top).is_dir().then(|| Walk::begin(self.root, top));
-        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default();
-        let shelves = Mutex::new(shelves);
-        let take = |directory: &Path| {
-            shelves.lock().unwrap_or_else(PoisonError::into_inner).remove(directory).unwrap_or_default()
+        let comparison = self.comparison(wishes);
+        let survey = Survey::of(self.journal, wishes.sealed(), top, self.root, walk::THREADS)?;
+        plan.current += survey.current();
+        let shelves = Shelves::of(self.journal);
+        let compare = |listings: Vec<Listing>| {
+            let (mut part, mut seals) = (Plan::default(), Vec::new());
+            let taken = shelves.take(listings.iter().map(|listing| listing.directory.as_path()))?;
+            for (listing, shelf) in listings.into_iter().zip(taken) {
+                let directory = listing.directory.clone();
+                seals.push((directory, comparison.add(listing, None, &shelf, &[], &mut part)));
+            }
+            Ok((part, seals))
         };
-        let compare = |part: &mut Plan, listing: Listing| {
-            let shelf = take(&listing.directory);
-            comparison.add(listing, None, &shelf, &[], part);
-        };
-        let parts = walk.map(|walk| walk.visit(walk::THREADS, &mut plan.problems, compare));
-        parts.into_iter().flatten().for_each(|part| plan.append(part));
-        let unseen = shelves.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut unseen: Vec<_> = unseen.into_iter().collect();
-        unseen.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (directory, shelf) in unseen {
-            // A directory that could not be read is not one whose sources are gone.
+        let mut fresh = Vec::new();
+        let walk = Walk::unsealed(self.root, &survey);
+        for (part, seals) in walk.visit(walk::THREADS, &mut plan.problems, compare)? {
+            plan.append(part);
+            fresh.extend(seals);
+        }
+        if !survey.is_whole() {
+            self.plan_gone(top, &comparison, plan)?;
+        }
+        plan.seals.extend(survey.renew(fresh));
+        Ok(())
+    }
+
+    /// Plans the removal of what is published in directories that are gone.
+    fn plan_gone(&self, top: &Path, comparison: &Comparison<'_>, plan: &mut Plan) -> Result<()> {
+        let Some(journal) = self.journal else { return Ok(()) };
+        for directory in journal.published_below(top)? {
+            // One that could not be read is not one whose sources are gone.
             if !self.root.on_disk(&directory).exists() {
+                let shelf = journal.shelf(&directory)?;
                 let gone = Listing { directory, complete: true, ..Listing::default() };
                 comparison.add(gone, None, &shelf, &[], plan);
             }
@@ -179,8 +214,12 @@ impl Planner<'_> {
             }
         };
         let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?.unwrap_or_default();
-        Comparison { wishes, known: self.known }.add(listing, owner, &shelf, names, plan);
+        self.comparison(wishes).add(listing, owner, &shelf, names, plan);
         Ok(())
+    }
+
+    fn comparison<'a>(&'a self, wishes: &'a Wishes<'a>) -> Comparison<'a> {
+        Comparison { root: self.root, wishes, known: self.known, began: SystemTime::now() }
     }
 
     /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is

@@ -1,55 +1,90 @@
-//! Seals: what spares a look at every pyc of a directory in which nothing has changed.
+//! Seals: what spares a look into a directory in which nothing has changed.
 //!
-//! Owns when a `__pycache__` can be taken to be as it was. POSIX has every change of a name in a directory mark its
-//! times, so one whose times are the same has the files it had. What is written to a file in place marks only the file;
-//! nobody who makes bytecode does so, and damage is for `verify` to find.
+//! Owns what breaks a seal. POSIX has every change of a name in a directory mark its times, so one whose times are the same has the names that it had: its sources and directories need not be
+//! found again, and its bytecode is in place. What is written to a file in place marks only the file. So every source is
+//! looked at, but no pyc: nobody who makes bytecode writes like that, and damage is for `verify` to find.
 
-use std::time::{Duration, SystemTime};
+mod look;
+mod record;
+mod survey;
 
-use crate::disk::Identity;
+pub use record::{read, write};
+pub use survey::Survey;
 
-/// How long a directory must have been left alone. Of two changes within one tick of the filesystem's clock the second
-/// does not show: 10 ms for most, 2 s for the coarsest.
-const REST: Duration = Duration::from_secs(3);
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-/// A `__pycache__` as it was before everything that is published in it was seen to be in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seal {
-    /// Its inode number.
-    pub inode: u64,
-    /// Nanoseconds since 1970 (UTC).
-    pub mtime: i64,
-    /// Nanoseconds since 1970 (UTC).
-    pub ctime: i64,
+use super::intent::Hash;
+use super::tree::{self, Listing};
+use crate::disk::Dir;
+use crate::root::Root;
+use look::Look;
+use record::{Print, Record};
+
+/// A directory of a tree, as it was when all that was wanted in it was seen to be in place. The default never holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seal(Box<[u8]>);
+
+/// The seals of a tree, and what they rest on.
+#[derive(Debug)]
+pub struct Seals {
+    /// The directory at its top, without the root's prefix.
+    pub top: PathBuf,
+    /// What was wished for ([`super::plan::Wishes::terms`]).
+    pub terms: Hash,
+    /// By directory, without the root's prefix: every one, also with a seal that never holds.
+    pub all: Vec<(PathBuf, Seal)>,
+    /// How many of them can hold and are new.
+    pub fresh: usize,
 }
 
 impl Seal {
-    /// The seal of a directory with this identity.
-    #[must_use]
-    pub fn of(directory: &Identity) -> Self {
-        Self { inode: directory.inode, mtime: directory.mtime, ctime: directory.ctime }
+    /// Seals a directory that was listed after `began`, and of which `current` targets are right, those of all its
+    /// sources that are wanted; `is_alone`: nothing else is in its `__pycache__`. `None` where a change since then might
+    /// not show.
+    pub(super) fn of(
+        listing: &Listing,
+        root: &Root,
+        began: SystemTime,
+        (current, is_alone): (u64, bool),
+    ) -> Option<Self> {
+        let mut look = Look::into(listing.dir.as_ref(), &root.on_disk(&listing.directory))?;
+        if !listing.complete || !look.is_rested(began) {
+            return None;
+        }
+        listing.sources.values().for_each(|source| look.add_source(Some(*source)));
+        listing.vacant.iter().for_each(|_| look.add_source(None));
+        let stems = listing.sources.keys().chain(&listing.vacant).map(|name| record::stem(name)).collect();
+        let (has_cache, current) = (look.has_cache, u32::try_from(current).ok()?);
+        Some(Record { print: look.print(), current, has_cache, is_alone, stems }.encode())
     }
 
-    /// Whether from now on every change would break it.
+    /// Whether the directory is as it was.
+    fn holds(&self, root: &Root, directory: &Path) -> bool {
+        Record::decode(self).is_some_and(|sealed| print_now(&sealed, root, directory) == Some(sealed.print))
+    }
+
+    /// How many targets in it are right.
     #[must_use]
-    pub fn is_tight(&self) -> bool {
-        let rested = SystemTime::now().checked_sub(REST);
-        let rested = rested.and_then(|rested| rested.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let rested = rested.and_then(|rested| i64::try_from(rested.as_nanos()).ok());
-        rested.is_some_and(|rested| self.mtime.max(self.ctime) < rested)
+    pub fn current(&self) -> u32 {
+        Record::decode(self).map_or(0, |sealed| sealed.current)
+    }
+
+    /// Whether its `__pycache__` has nothing but those.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        Record::decode(self).is_some_and(|sealed| sealed.is_alone)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_just_changed_is_not_sealed() {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-        let (now, rest) = (i64::try_from(now).unwrap(), i64::try_from(REST.as_nanos()).unwrap());
-        let seal = |mtime, ctime| Seal { inode: 1, mtime, ctime };
-        assert!(seal(now - rest - 1, 0).is_tight());
-        assert!(!seal(now, 0).is_tight() && !seal(0, now).is_tight() && !seal(now + rest, 0).is_tight());
+/// What a directory with these sources has now for a print; `None` where it is gone, or cannot be looked at.
+fn print_now(sealed: &Record<'_>, root: &Root, directory: &Path) -> Option<Print> {
+    let path = root.on_disk(directory);
+    let is_bare = sealed.stems.is_empty() && !sealed.has_cache;
+    let dir = if is_bare { None } else { Some(Dir::open(&path).ok()?) };
+    let mut look = Look::into(dir.as_ref(), &path)?;
+    for (dir, stem) in dir.iter().flat_map(|dir| sealed.stems.iter().map(move |stem| (dir, stem))) {
+        look.add_source(tree::examine(root, directory, dir, &record::name(stem)).ok()?);
     }
+    Some(look.print())
 }

@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::seal::Seal;
 use crate::disk::{self, Dir, Identity, Kind};
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
@@ -19,6 +18,8 @@ pub struct Listing {
     pub directory: PathBuf,
     /// Its sources: regular files named `*.py`, and symlinks to such.
     pub sources: BTreeMap<OsString, Identity>,
+    /// Names of sources under which there is none: they stand for something else, or for a symlink that leads nowhere.
+    pub vacant: Vec<OsString>,
     /// Whether these are all its sources: not just those that were named, and none that could not be examined.
     pub complete: bool,
     /// The directory itself; `None` where nothing was looked for, or it could not be opened.
@@ -75,19 +76,11 @@ impl Listing {
         for name in names {
             match examine(root, &self.directory, &dir, &name) {
                 Ok(Some(identity)) => drop(self.sources.insert(name, identity)),
-                Ok(None) => {}
+                Ok(None) => self.vacant.push(name),
                 Err(error) => describe(error),
             }
         }
         self.dir = Some(dir);
-    }
-
-    /// What its `__pycache__` would be sealed with; `None` where there is no such directory.
-    pub(super) fn cache_seal(&self) -> Option<Seal> {
-        match self.dir.as_ref()?.examine(DIRECTORY) {
-            Ok(Some((Kind::Directory, identity))) => Some(Seal::of(&identity)),
-            _ => None,
-        }
     }
 
     /// Reads the directory's `__pycache__`; empty where there is no such directory, or a symlink or a file in its
@@ -98,7 +91,7 @@ impl Listing {
     pub fn cache(&self) -> Result<Cache, disk::Error> {
         let Some(dir) = &self.dir else { return Ok(Cache::default()) };
         let cache = match dir.open_child(DIRECTORY) {
-            Err(error) if error.is_missing() || error.is_no_directory() => return Ok(Cache::default()),
+            Err(error) if error.is_no_such_directory() => return Ok(Cache::default()),
             cache => cache?,
         };
         Ok(Cache { names: cache.entries()?, dir: Some(cache) })
@@ -128,7 +121,12 @@ impl Cache {
 }
 
 /// The identity of a source, through a symlink; `None` for what is none, or is gone.
-fn examine(root: &Root, directory: &Path, dir: &Dir, name: &OsStr) -> Result<Option<Identity>, disk::Error> {
+pub(super) fn examine(
+    root: &Root,
+    directory: &Path,
+    dir: &Dir,
+    name: &OsStr,
+) -> Result<Option<Identity>, disk::Error> {
     match dir.examine(name)? {
         Some((Kind::File, identity)) => Ok(Some(identity)),
         Some((Kind::Symlink, _)) => {

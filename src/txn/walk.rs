@@ -4,13 +4,16 @@
 //! thread finds the directories, others look into them. They hand each other many directories at a time, because to
 //! wake up a thread costs more than to look into one.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use anyhow::Result;
 use walkdir::WalkDir;
 
+use super::seal::Survey;
 use super::tree::{Listing, is_source_name};
 use crate::disk::{Quoted, cause};
 use crate::parallel;
@@ -37,7 +40,7 @@ struct Found {
     has_cache: bool,
 }
 
-/// A tree whose directories are being found.
+/// Trees whose directories are being found.
 pub struct Walk {
     root: Root,
     portions: Receiver<Vec<Found>>,
@@ -49,33 +52,55 @@ impl Walk {
     /// Begins to find the directories of the tree at `top` (without the root's prefix).
     #[must_use]
     pub fn begin(root: &Root, top: &Path) -> Self {
+        Self::around(root, vec![top.to_owned()], HashSet::new())
+    }
+
+    /// Begins to find the directories of a tree whose seals do not hold, and what is new below them.
+    #[must_use]
+    pub fn unsealed(root: &Root, survey: &Survey) -> Self {
+        Self::around(root, survey.broken(), survey.seen())
+    }
+
+    /// Begins to find the directories of the trees at `tops`, but for those below the tops that have been `seen`, and
+    /// what is below these.
+    fn around(root: &Root, tops: Vec<PathBuf>, seen: HashSet<PathBuf>) -> Self {
         let (sender, portions) = sync_channel(AHEAD);
-        let (on_disk, top) = (root.on_disk(top), top.to_owned());
-        let finder =
-            std::thread::spawn(move || find(&on_disk, top, Portions { sender, portion: Vec::new() }));
+        let in_root = root.clone();
+        let finder = std::thread::spawn(move || {
+            let portions = Portions { sender, portion: Vec::new() };
+            let mut finder = Finder { portions, seen, problems: Vec::new() };
+            // Whether anybody takes the last ones makes no difference any more.
+            let _ = tops.into_iter().try_for_each(|top| finder.find(&in_root.on_disk(&top), top));
+            let _ = finder.portions.hand_over();
+            finder.problems
+        });
         Self { root: root.clone(), portions, finder }
     }
 
-    /// Looks into every directory, on so many threads. Each portion of them has one `T` that `visit` adds to; they
-    /// come in the order in which the directories were found, which is each after everything below it. What cannot be
-    /// read is described in `problems` and left out.
-    pub fn visit<T: Default + Send>(
+    /// Looks into every directory, on so many threads. `visit` is given some directories at a time; they come in the
+    /// order in which they were found, which is each after everything below it. What cannot be read is described in
+    /// `problems` and left out.
+    ///
+    /// # Errors
+    /// The first one of `visit`.
+    pub fn visit<T: Send>(
         self,
         threads: usize,
         problems: &mut Vec<String>,
-        visit: impl Fn(&mut T, Listing) + Sync,
-    ) -> Vec<T> {
+        visit: impl Fn(Vec<Listing>) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
         let Self { root, portions, finder } = self;
         let look = |portion: Vec<Found>| {
-            let (mut result, mut problems) = (T::default(), Vec::new());
-            for Found { directory, names, complete, has_cache } in portion {
+            let mut problems = Vec::new();
+            let fill = |Found { directory, names, complete, has_cache }| {
                 let mut listing = Listing { directory, complete, ..Listing::default() };
                 if has_cache || !names.is_empty() {
                     listing.fill(&root, names, &mut problems);
                 }
-                visit(&mut result, listing);
-            }
-            (result, problems)
+                listing
+            };
+            let listings = portion.into_iter().map(fill).collect();
+            (visit(listings), problems)
         };
         let looked = parallel::map(portions.into_iter(), threads, look);
         problems.extend(finder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -107,42 +132,49 @@ impl Portions {
     }
 }
 
-/// Finds the directories of the tree `top`, which is at `on_disk`; what could not be read.
-fn find(on_disk: &Path, top: PathBuf, mut portions: Portions) -> Vec<String> {
-    let begin = |directory| Found { directory, names: Vec::new(), complete: true, has_cache: false };
-    let mut open = vec![begin(top)];
-    let mut problems = Vec::new();
-    let mut walk = WalkDir::new(on_disk).min_depth(1).into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                // Which of the open directories it cut short is not always known.
-                open.iter_mut().for_each(|directory| directory.complete = false);
-                problems.push(describe(&error));
-                continue;
-            }
-        };
-        for done in open.drain(entry.depth()..).rev() {
-            if portions.add(done).is_err() {
-                return problems;
+/// Finds directories.
+struct Finder {
+    portions: Portions,
+    /// What need not be found.
+    seen: HashSet<PathBuf>,
+    /// What could not be read.
+    problems: Vec<String>,
+}
+
+impl Finder {
+    /// Finds the directories of the tree `top`, which is at `on_disk`.
+    fn find(&mut self, on_disk: &Path, top: PathBuf) -> Result<(), Unwanted> {
+        let begin = |directory| Found { directory, names: Vec::new(), complete: true, has_cache: false };
+        let mut open = vec![begin(top)];
+        let mut walk = WalkDir::new(on_disk).follow_root_links(false).min_depth(1).into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    // Which of the open directories it cut short is not always known.
+                    open.iter_mut().for_each(|directory| directory.complete = false);
+                    self.problems.push(describe(&error));
+                    continue;
+                }
+            };
+            open.drain(entry.depth()..).rev().try_for_each(|done| self.portions.add(done))?;
+            let Some(parent) = open.last_mut() else { continue };
+            if !entry.file_type().is_dir() {
+                parent.names.extend(is_source_name(entry.file_name()).then(|| entry.file_name().to_owned()));
+            } else if entry.file_name() == DIRECTORY {
+                parent.has_cache = true;
+                walk.skip_current_dir();
+            } else {
+                let directory = parent.directory.join(entry.file_name());
+                if self.seen.contains(&directory) {
+                    walk.skip_current_dir();
+                } else {
+                    open.push(begin(directory));
+                }
             }
         }
-        let Some(parent) = open.last_mut() else { continue };
-        if !entry.file_type().is_dir() {
-            parent.names.extend(is_source_name(entry.file_name()).then(|| entry.file_name().to_owned()));
-        } else if entry.file_name() == DIRECTORY {
-            parent.has_cache = true;
-            walk.skip_current_dir();
-        } else {
-            let directory = parent.directory.join(entry.file_name());
-            open.push(begin(directory));
-        }
+        open.into_iter().rev().try_for_each(|done| self.portions.add(done))
     }
-    // Whether anybody takes the last ones makes no difference any more.
-    let _ = open.into_iter().rev().try_for_each(|done| portions.add(done));
-    let _ = portions.hand_over();
-    problems
 }
 
 fn describe(error: &walkdir::Error) -> String {

@@ -13,21 +13,35 @@ const DIRECTORIES: usize = 130;
 /// For how many seconds they have to be left alone.
 const REST: i64 = 3;
 
-/// A world whose tree is compiled and sealed, which takes some seconds of rest; one of its sources.
-fn sealed() -> (World, PathBuf) {
+/// A world with a tree of as many directories, two sources in each.
+fn tree() -> World {
     let world = World::new();
     for number in 0..DIRECTORIES {
         world.write(format!("p{number}/a.py"), "x = 1\n");
         world.write(format!("p{number}/b.py"), "y = 1\n");
     }
-    world.commit().exits(0).says("compiled 260 ");
-    let last = (0..DIRECTORIES).map(|number| world.tree().join(format!("p{number}/__pycache__")));
-    let last = last.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
-    let_the_clock_go_on(&world, &last, REST);
-    world.run_on_tree(&["commit", "-v"]).exits(0).says(&format!("sealed {DIRECTORIES} directories"));
-    world.run_on_tree(&["commit", "-v"]).exits(0).says("(260 up to date)").does_not_say("sealed");
+    world
+}
+
+/// A world whose tree is compiled and sealed, which takes some seconds of rest; one of its sources.
+fn sealed() -> (World, PathBuf) {
+    let world = tree();
+    seal(&world, 2 * DIRECTORIES);
     let source = world.tree().join("p7/a.py");
     (world, source)
+}
+
+/// Compiles the `sources` of the world's tree, and lets it be sealed.
+fn seal(world: &World, sources: usize) {
+    world.commit().exits(0).says(&format!("compiled {sources} "));
+    let last = (0..DIRECTORIES).map(|number| world.tree().join(format!("p{number}/__pycache__")));
+    let last = last.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
+    let_the_clock_go_on(world, &last, REST);
+    // They, and the one above them.
+    let sealed = format!("sealed {} directories", DIRECTORIES + 1);
+    world.run_on_tree(&["commit", "-v"]).exits(0).says(&sealed);
+    let right = format!("({sources} up to date)");
+    world.run_on_tree(&["commit", "-v"]).exits(0).says(&right).does_not_say("sealed");
 }
 
 #[test]
@@ -86,25 +100,108 @@ fn one_system_call_a_source_and_none_a_pyc() {
     }
     let (world, _) = sealed();
     let trace = world.beside("trace");
-    let calls = "trace=openat,openat2,newfstatat,statx";
-    let wrapper = ["strace", "-f", "-qq", "-e", calls, "-o", trace.to_str().unwrap()];
+    let calls = "trace=openat,openat2,newfstatat,statx,getdents64";
+    let wrapper = ["strace", "-f", "-qq", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
     let commit = world.command(&["commit", world.tree().to_str().unwrap()]);
     world.outcome(through(&wrapper, &commit)).exits(0).says("(260 up to date)");
     let text = fs::read_to_string(&trace).unwrap();
     let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
     assert_eq!(count(".py\""), 2 * DIRECTORIES, "a look at each source");
     assert_eq!(count(".pyc\""), 0);
-    assert_eq!(count("\"__pycache__\""), DIRECTORIES, "a look at each seal");
+    assert_eq!(count("\"__pycache__\""), DIRECTORIES, "a look at the times of each");
+    let tree = world.tree();
+    let is_read = |line: &&str| line.contains("getdents64(") && line.contains(tree.to_str().unwrap());
+    assert_eq!(text.lines().find(is_read), None, "no directory is read");
 }
 
 #[test]
-fn verify_looks_at_every_pyc_of_a_sealed_tree() {
+fn verify_looks_at_every_pyc_of_a_sealed_tree_unless_it_is_quick() {
     let (world, source) = sealed();
     let pyc = world.pyc(&source);
     let whole = fs::read(&pyc).unwrap();
     fs::write(&pyc, &whole[..whole.len() - 1]).unwrap();
     world.commit().exits(0).says("nothing to do");
-    world.run_on_tree(&["verify", "--quick"]).exits(1).says("altered");
+    let quick = ["verify", "--quick", "--python", PYTHON, "-f"];
+    world.run_on_tree(&quick[..4]).exits(0).says("valid 260 in");
+    world.run_on_tree(&quick).exits(1).says("altered").says("valid 259,");
     world.run_on_tree(&["verify", "--repair"]).exits(0).says("repaired");
     assert_eq!(fs::read(&pyc).unwrap(), whole);
+}
+
+#[test]
+fn a_quick_look_at_a_sealed_tree_finds_whatever_changes_a_name_or_a_source() {
+    let world = tree();
+    let source = world.tree().join("p7/a.py");
+    // Beside what is ours, bytecode of nothing, in a directory that is sealed all the same.
+    let orphan = world.pyc(source.with_file_name("gone.py"));
+    fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    fs::write(&orphan, "").unwrap();
+    seal(&world, 2 * DIRECTORIES);
+    let quick = |class: &str, count: usize| {
+        let outcome = world.run_on_tree(&["verify", "--quick", "-v", "--python", PYTHON]);
+        outcome.says(&format!("{class} {count}")).says("valid ")
+    };
+    quick("orphan", 1).exits(0);
+    fs::remove_file(&orphan).unwrap();
+    // A source that is another one, one that comes, one that goes; a pyc that goes.
+    fs::write(&source, "x = 3\n").unwrap();
+    quick("stale", 1).exits(1);
+    world.commit().exits(0);
+    let new = source.with_file_name("c.py");
+    fs::write(&new, "z = 1\n").unwrap();
+    quick("missing", 1).exits(1);
+    fs::remove_file(&new).unwrap();
+    fs::rename(&source, source.with_extension("txt")).unwrap();
+    quick("orphan", 1).exits(1);
+    fs::rename(source.with_extension("txt"), &source).unwrap();
+    fs::remove_file(world.pyc(world.tree().join("p9/a.py"))).unwrap();
+    quick("missing", 1).exits(1);
+}
+
+#[test]
+fn a_sealed_tree_is_looked_into_again_under_other_terms() {
+    let (world, _) = sealed();
+    world.run_on_tree(&["commit", "-O", "1"]).exits(0).says("compiled 260 ");
+    world.run_on_tree(&["commit", "-f"]).exits(0).says("compiled 260 ");
+    let excluding = world.beside("excluding.conf");
+    fs::write(&excluding, "exclude = ['/p7/']\n").unwrap();
+    world
+        .run_on_tree(&["--config", excluding.to_str().unwrap(), "commit"])
+        .exits(0)
+        .says("nothing to do (258 up to date)");
+}
+
+#[test]
+fn directories_that_come_and_go_are_found_in_a_sealed_tree() {
+    let (world, source) = sealed();
+    // New ones, two levels deep, in one that is sealed.
+    world.write("p7/new/deeper/a.py", "x = 1\n");
+    world.commit().exits(0).says("compiled 1 ");
+    world.commit().exits(0).says("nothing to do (261 up to date)");
+    fs::rename(source.with_file_name("new"), world.tree().join("moved")).unwrap();
+    world.commit().exits(0);
+    world.commit().exits(0).says("nothing to do (261 up to date)");
+    // One that is gone without anybody having removed the bytecode; one that is a symlink elsewhere now.
+    fs::remove_dir_all(world.tree().join("moved")).unwrap();
+    let elsewhere = world.beside("elsewhere");
+    fs::rename(world.tree().join("p8"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, world.tree().join("p8")).unwrap();
+    world.commit().exits(0);
+    world.commit().exits(0).says("nothing to do (258 up to date)");
+    assert!(world.pyc(elsewhere.join("a.py")).exists(), "nobody is led out of the tree");
+}
+
+#[test]
+fn a_symlink_that_leads_somewhere_again_is_a_source_in_a_sealed_tree() {
+    let world = World::new();
+    let aim = world.beside("aim.py");
+    for number in 0..DIRECTORIES {
+        let link = world.write(format!("p{number}/a.py"), "x = 1\n").with_file_name("b.py");
+        std::os::unix::fs::symlink(&aim, link).unwrap();
+    }
+    seal(&world, DIRECTORIES);
+    fs::write(&aim, "y = 1\n").unwrap();
+    world.commit().exits(0).says(&format!("compiled {DIRECTORIES} "));
+    fs::write(&aim, "y = 22\n").unwrap();
+    world.commit().exits(0).says(&format!("compiled {DIRECTORIES} "));
 }

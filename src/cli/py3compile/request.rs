@@ -162,6 +162,7 @@ impl Request {
             levels: &settings.optimize,
             mode: settings.invalidation,
             force: self.force,
+            terms: None,
         };
         planner.plan(&part.request, &wishes)
     }

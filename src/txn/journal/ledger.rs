@@ -1,22 +1,19 @@
 //! The ledger: what has been published, and what could not be.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Journal;
 use super::error::Result;
 use super::registry::{identity, mode, name, path};
-use super::seals;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
 use crate::txn::intent::{Batch, Hash, IntentId, InterpreterId, TxnId};
-use crate::txn::seal::Seal;
 
 /// A published target.
 #[derive(Debug, Clone)]
@@ -64,33 +61,47 @@ pub struct Shelf {
     pub published: HashMap<OsString, LedgerEntry>,
     /// What could not be compiled.
     pub failed: HashMap<OsString, FailureEntry>,
-    /// The seal of its `__pycache__`.
-    pub seal: Option<Seal>,
 }
 
 impl Journal {
-    /// What the ledger has of the directory `top` and of those below it. Read at once, so that nobody who
-    /// records has to wait until a walk is over.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn shelves(&self, top: &Path) -> Result<HashMap<PathBuf, Shelf>> {
-        let top = top.as_os_str().as_bytes();
-        // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
-        let stem = top.strip_suffix(b"/").unwrap_or(top);
-        self.read_shelves(
-            "path = ?1 OR (path >= ?2 AND path < ?3)",
-            &[top, &[stem, b"/"].concat(), &[stem, b"0"].concat()],
-        )
-    }
-
     /// What the ledger has of one directory.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn shelf(&self, directory: &Path) -> Result<Shelf> {
-        let mut shelves = self.read_shelves("path = ?1", &[directory.as_os_str().as_bytes()])?;
-        Ok(shelves.remove(directory).unwrap_or_default())
+        self.read(|connection| read_shelf(connection, directory))
+    }
+
+    /// What the ledger has of directories, in their order.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn shelves<'a>(&self, directories: impl Iterator<Item = &'a Path>) -> Result<Vec<Shelf>> {
+        self.read(|connection| {
+            // To take and give back SQLite's lock for each would cost as much as to read them.
+            let together = connection.unchecked_transaction()?;
+            directories.map(|directory| read_shelf(&together, directory)).collect()
+        })
+    }
+
+    /// The directory `top` and those below it in which something is published.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn published_below(&self, top: &Path) -> Result<Vec<PathBuf>> {
+        let top = top.as_os_str().as_bytes();
+        // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
+        let stem = top.strip_suffix(b"/").unwrap_or(top);
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT path FROM directories
+                 WHERE (path = ?1 OR (path >= ?2 AND path < ?3))
+                       AND EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id)
+                 ORDER BY path",
+            )?;
+            let below = (top, [stem, b"/"].concat(), [stem, b"0"].concat());
+            statement.query_map(below, |row| path(row, 0))?.collect()
+        })
     }
 
     /// What is published under the targets of a portion of a transaction's intents.
@@ -131,49 +142,31 @@ impl Journal {
             Ok(found)
         })
     }
+}
 
-    fn read_shelves(&self, which: &str, paths: &[&[u8]]) -> Result<HashMap<PathBuf, Shelf>> {
-        self.read(|connection| {
-            let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
-                 JOIN facts ON facts.id = ledger.facts WHERE {which}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            // A directory's come one after the other; to look it up for each would cost as much as to read them.
-            let (mut directory, mut published) = (PathBuf::new(), HashMap::new());
-            let mut put = |directory: PathBuf, published: HashMap<_, _>| match shelves.entry(directory) {
-                _ if published.is_empty() => {}
-                Entry::Vacant(vacant) => drop(vacant.insert(Shelf { published, ..Shelf::default() })),
-                Entry::Occupied(mut shelf) => shelf.get_mut().published.extend(published),
-            };
-            while let Some(row) = rows.next()? {
-                if row.get_ref(0)?.as_blob()? != directory.as_os_str().as_bytes() {
-                    put(std::mem::replace(&mut directory, path(row, 0)?), std::mem::take(&mut published));
-                }
-                published.insert(name(row, 1)?, entry(row, 2)?);
-            }
-            put(directory, published);
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
-                 FROM failures JOIN directories ON directories.id = directory WHERE {which}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            while let Some(row) = rows.next()? {
-                let shelf = shelves.entry(path(row, 0)?).or_default();
-                shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
-            }
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, inode, mtime, ctime FROM seals JOIN directories ON directories.id = directory
-                 WHERE {which}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            while let Some(row) = rows.next()? {
-                shelves.entry(path(row, 0)?).or_default().seal = Some(seals::seal(row, 1)?);
-            }
-            Ok(shelves)
-        })
+fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<Shelf> {
+    let mut shelf = Shelf::default();
+    let number = connection
+        .prepare_cached("SELECT id FROM directories WHERE path = ?1")?
+        .query_row([directory.as_os_str().as_bytes()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(number) = number else { return Ok(shelf) };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT target, {ENTRY} FROM ledger JOIN facts ON facts.id = ledger.facts WHERE directory = ?1"
+    ))?;
+    let mut rows = statement.query([number])?;
+    while let Some(row) = rows.next()? {
+        shelf.published.insert(name(row, 0)?, entry(row, 1)?);
     }
+    let mut statement = connection.prepare_cached(
+        "SELECT target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
+         FROM failures WHERE directory = ?1",
+    )?;
+    let mut rows = statement.query([number])?;
+    while let Some(row) = rows.next()? {
+        shelf.failed.insert(name(row, 0)?, failure(row, 1)?);
+    }
+    Ok(shelf)
 }
 
 /// The columns of a [`LedgerEntry`].

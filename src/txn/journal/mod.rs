@@ -22,6 +22,7 @@ mod report;
 mod retired;
 mod schema;
 mod seals;
+mod shelves;
 mod transitions;
 
 pub use batch::Removal;
@@ -32,6 +33,7 @@ pub use owner::PublishedReport;
 pub use portion::Which;
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use retired::Retired;
+pub use shelves::Shelves;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0004_facts.sql"),
     include_str!("../../../migrations/0005_seals.sql"),
     include_str!("../../../migrations/0006_ends.sql"),
+    include_str!("../../../migrations/0007_trees.sql"),
 ];
 
 /// The schema this program knows.

@@ -1,36 +1,44 @@
-//! The seals of directories.
+//! The seals of trees.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rusqlite::Row;
+use rusqlite::OptionalExtension;
 
 use super::Journal;
 use super::error::Result;
-use super::registry::Directories;
-use crate::txn::seal::Seal;
+use crate::txn::intent::Hash;
+use crate::txn::seal::{self, Seal, Seals};
 
 impl Journal {
-    /// Notes the seals of directories of sources, instead of those they had.
+    /// The seals of the tree at `top` that were made under these terms.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn seals(&self, top: &Path, terms: &Hash) -> Result<Vec<(PathBuf, Seal)>> {
+        let bytes: Option<Vec<u8>> = self.read(|connection| {
+            let mut statement =
+                connection.prepare("SELECT directories FROM seals WHERE tree = ?1 AND terms = ?2")?;
+            statement.query_row((top.as_os_str().as_bytes(), terms), |row| row.get(0)).optional()
+        })?;
+        Ok(bytes.and_then(|bytes| seal::read(&bytes)).unwrap_or_default())
+    }
+
+    /// Notes the seals of trees, instead of those they had.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub fn seal(&mut self, seals: &[(PathBuf, Seal)]) -> Result<()> {
+    pub fn seal(&mut self, trees: &mut [Seals]) -> Result<()> {
         self.write("journal: seal", |write| {
-            let mut directories = Directories::default();
-            let mut statement = write.prepare_cached(
-                "INSERT OR REPLACE INTO seals (directory, inode, mtime, ctime) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            for (directory, seal) in seals {
-                let directory = directories.number(write, directory)?;
-                statement.execute((directory, seal.inode.cast_signed(), seal.mtime, seal.ctime))?;
+            for Seals { top, terms, all, .. } in trees {
+                let top: &OsStr = top.as_ref();
+                write.execute(
+                    "INSERT OR REPLACE INTO seals (tree, terms, directories) VALUES (?1, ?2, ?3)",
+                    (top.as_bytes(), &*terms, seal::write(all)),
+                )?;
             }
             Ok(())
         })
     }
-}
-
-/// The seal in the three columns from `first` on: inode, mtime, ctime.
-pub(super) fn seal(row: &Row<'_>, first: usize) -> rusqlite::Result<Seal> {
-    let inode: i64 = row.get(first)?;
-    Ok(Seal { inode: inode.cast_unsigned(), mtime: row.get(first + 1)?, ctime: row.get(first + 2)? })
 }

@@ -144,18 +144,18 @@ pub struct Findings {
 }
 
 impl Findings {
-    pub(super) fn count(&mut self, class: Class) {
-        *self.counts.entry(class).or_default() += 1;
+    pub(super) fn count(&mut self, class: Class, number: u64) {
+        *self.counts.entry(class).or_default() += number;
     }
 
     pub(super) fn add(&mut self, finding: Finding) {
-        self.count(finding.class);
+        self.count(finding.class, 1);
         self.list.push(finding);
     }
 
     pub(super) fn append(&mut self, other: Self) {
         for (class, number) in other.counts {
-            *self.counts.entry(class).or_default() += number;
+            self.count(class, number);
         }
         self.list.extend(other.list);
         self.problems.extend(other.problems);

@@ -14,15 +14,15 @@ pub use class::{Class, Finding, Findings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
 use self::case::{Expectations, Scope};
 use self::judge::Judge;
 use super::intent::Group;
-use super::journal::{Journal, Shelf};
+use super::journal::{Journal, Shelf, Shelves};
 use super::plan::{Request, Wishes};
+use super::seal::Survey;
 use super::tree::{self, Listing};
 use super::walk::Walk;
 use crate::interrupt::Interrupt;
@@ -119,23 +119,26 @@ impl Verifier<'_> {
         if !self.root.on_disk(top).is_dir() {
             return Ok(());
         }
-        let walk = Walk::begin(self.root, top);
-        let shelves = self.journal.map(|journal| journal.shelves(top)).transpose()?.unwrap_or_default();
-        let (shelves, interrupt) = (Mutex::new(shelves), self.interrupt);
-        let (judge, expectations) = (self.judge(), self.expectations());
-        let look = |findings: &mut Findings, listing: Listing| {
-            if !interrupt.signalled() {
-                let shelf = shelves
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&listing.directory)
-                    .unwrap_or_default();
-                look(&judge, &expectations, &listing, shelf, Scope::Everything, findings);
+        // Who reads everything needs no seals.
+        let terms = self.wishes.sealed().filter(|_| self.quick);
+        let survey = Survey::of(self.journal, terms, top, self.root, self.jobs)?.but_alone();
+        findings.count(Class::Valid, survey.current());
+        let (judge, expectations, interrupt) = (self.judge(), self.expectations(), self.interrupt);
+        let shelves = Shelves::of(self.journal);
+        let look = |listings: Vec<Listing>| {
+            let mut findings = Findings::default();
+            unless_signalled(interrupt)?;
+            let taken = shelves.take(listings.iter().map(|listing| listing.directory.as_path()))?;
+            for (listing, shelf) in listings.iter().zip(taken) {
+                look(&judge, &expectations, listing, shelf, Scope::Everything, &mut findings);
             }
+            Ok(findings)
         };
-        let parts = walk.visit(self.jobs, &mut findings.problems, look);
-        parts.into_iter().for_each(|part| findings.append(part));
-        self.unless_interrupted()
+        let walk = Walk::unsealed(self.root, &survey);
+        for part in walk.visit(self.jobs, &mut findings.problems, look)? {
+            findings.append(part);
+        }
+        unless_signalled(interrupt)
     }
 
     /// A directory and what is looked at in it: the bytecode of these sources.
@@ -148,10 +151,11 @@ impl Verifier<'_> {
     fn rest(&self, trees: &[&Path]) -> Result<Vec<Place>> {
         let Some(journal) = self.journal else { return Ok(Vec::new()) };
         let mut places = Vec::new();
-        for (directory, shelf) in journal.shelves(Path::new("/"))? {
-            if shelf.published.is_empty() || trees.iter().any(|tree| directory.starts_with(tree)) {
+        for directory in journal.published_below(Path::new("/"))? {
+            if trees.iter().any(|tree| directory.starts_with(tree)) {
                 continue;
             }
+            let shelf = journal.shelf(&directory)?;
             let parsed = |name: &OsString| Some(crate::python::pycache::Remnant::parse(name)?.source());
             let sources: BTreeSet<OsString> = shelf.published.keys().filter_map(parsed).collect();
             places.push(Place { directory, sources: sources.into_iter().collect(), only: None, shelf });
@@ -178,13 +182,13 @@ impl Verifier<'_> {
         };
         let mut findings = Findings::default();
         parallel::map(places.into_iter(), self.jobs, look).into_iter().for_each(|part| findings.append(part));
-        self.unless_interrupted()?;
+        unless_signalled(interrupt)?;
         Ok(findings)
     }
+}
 
-    fn unless_interrupted(&self) -> Result<()> {
-        if self.interrupt.signalled() { Err(Interrupted.into()) } else { Ok(()) }
-    }
+fn unless_signalled(interrupt: &Interrupt) -> Result<()> {
+    if interrupt.signalled() { Err(Interrupted.into()) } else { Ok(()) }
 }
 
 /// Looks at a directory.
@@ -203,7 +207,7 @@ fn look(
     let cases = expectations.cases(listing, &cache, shelf, scope);
     judge.cases(listing, &cache, &cases, |class, finding| match finding {
         Some(finding) => findings.add(finding),
-        None => findings.count(class),
+        None => findings.count(class, 1),
     });
 }
 
