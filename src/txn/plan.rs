@@ -14,7 +14,7 @@ use super::compilers::Compiler;
 use super::intent::{Action, Group, Hash, InterpreterId};
 use super::journal::{Journal, Shelves};
 use super::retired;
-use super::seal::{Seals, Survey};
+use super::seal::{Seals, Surveyor};
 use super::tree::{self, Listing};
 use super::walk::{self, Walk};
 use crate::disk::Escaped;
@@ -159,9 +159,11 @@ impl Planner<'_> {
 
     fn plan_tree(&self, top: &Path, wishes: &Wishes<'_>, plan: &mut Plan) -> Result<()> {
         let comparison = self.comparison(wishes);
-        let survey = Survey::of(self.journal, wishes.sealed(), top, self.root, walk::THREADS)?;
+        let Self { journal, root, .. } = *self;
+        let surveyor = Surveyor { journal, terms: wishes.sealed(), root, threads: walk::THREADS };
+        let survey = surveyor.survey(top)?;
         plan.current += survey.current();
-        let shelves = Shelves::of(self.journal);
+        let shelves = Shelves::of(journal);
         let compare = |listings: Vec<Listing>| {
             let (mut part, mut seals) = (Plan::default(), Vec::new());
             let taken = shelves.take(listings.iter().map(|listing| listing.directory.as_path()))?;
@@ -172,7 +174,7 @@ impl Planner<'_> {
             Ok((part, seals))
         };
         let mut fresh = Vec::new();
-        let walk = Walk::unsealed(self.root, &survey);
+        let walk = Walk::unsealed(root, &survey);
         for (part, seals) in walk.visit(walk::THREADS, &mut plan.problems, compare)? {
             plan.append(part);
             fresh.extend(seals);

@@ -9,17 +9,17 @@ mod record;
 mod survey;
 
 pub use record::{read, write};
-pub use survey::Survey;
+pub use survey::{Survey, Surveyor};
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::intent::Hash;
 use super::tree::{self, Listing};
-use crate::disk::Dir;
+use crate::disk::{Dir, Identity};
 use crate::root::Root;
 use look::Look;
-use record::{Print, Record};
+use record::Record;
 
 /// A directory of a tree, as it was when all that was wanted in it was seen to be in place. The default never holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,9 +59,20 @@ impl Seal {
         Some(Record { print: look.print(), current, has_cache, is_alone, stems }.encode())
     }
 
-    /// Whether the directory is as it was.
-    fn holds(&self, root: &Root, directory: &Path) -> bool {
-        Record::decode(self).is_some_and(|sealed| print_now(&sealed, root, directory) == Some(sealed.print))
+    /// What is in the directory, if it is as it was.
+    fn look_again(&self, root: &Root, directory: &Path) -> Option<Seen<'_>> {
+        let sealed = Record::decode(self)?;
+        let path = root.on_disk(directory);
+        let is_bare = sealed.stems.is_empty() && !sealed.has_cache;
+        let dir = if is_bare { None } else { Some(Dir::open(&path).ok()?) };
+        let mut look = Look::into(dir.as_ref(), &path)?;
+        let mut sources = Vec::with_capacity(sealed.stems.len());
+        for (dir, stem) in dir.iter().flat_map(|dir| sealed.stems.iter().map(move |stem| (dir, stem))) {
+            let source = tree::examine(root, directory, dir, &record::name(stem)).ok()?;
+            look.add_source(source);
+            sources.push(source);
+        }
+        (look.print() == sealed.print).then_some(Seen { dir, stems: sealed.stems, sources })
     }
 
     /// How many targets in it are right.
@@ -77,14 +88,24 @@ impl Seal {
     }
 }
 
-/// What a directory with these sources has now for a print; `None` where it is gone, or cannot be looked at.
-fn print_now(sealed: &Record<'_>, root: &Root, directory: &Path) -> Option<Print> {
-    let path = root.on_disk(directory);
-    let is_bare = sealed.stems.is_empty() && !sealed.has_cache;
-    let dir = if is_bare { None } else { Some(Dir::open(&path).ok()?) };
-    let mut look = Look::into(dir.as_ref(), &path)?;
-    for (dir, stem) in dir.iter().flat_map(|dir| sealed.stems.iter().map(move |stem| (dir, stem))) {
-        look.add_source(tree::examine(root, directory, dir, &record::name(stem)).ok()?);
+/// A directory that is as it was when it was sealed.
+struct Seen<'a> {
+    dir: Option<Dir>,
+    stems: Vec<&'a [u8]>,
+    /// In the same order; `None`: there is none.
+    sources: Vec<Option<Identity>>,
+}
+
+impl Seen<'_> {
+    fn into_listing(self, directory: &Path) -> Listing {
+        let (directory, dir, complete) = (directory.to_owned(), self.dir, true);
+        let mut listing = Listing { directory, dir, complete, ..Listing::default() };
+        for (stem, source) in self.stems.into_iter().zip(self.sources) {
+            match source {
+                Some(identity) => drop(listing.sources.insert(record::name(stem), identity)),
+                None => listing.vacant.push(record::name(stem)),
+            }
+        }
+        listing
     }
-    Some(look.print())
 }

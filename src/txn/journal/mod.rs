@@ -38,6 +38,7 @@ pub use shelves::Shelves;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::config::History;
@@ -102,6 +103,9 @@ impl Journal {
         let synchronous = if disk::is_durable() { "EXTRA" } else { "OFF" };
         connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        // Else SQLite would plan a cached statement anew whenever it is used again, in case other values want another
+        // plan: for a look-up that costs more than to carry it out.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_up(&mut connection, &path)?;
         let (command, history) = (String::new(), History::FOR_EVER);

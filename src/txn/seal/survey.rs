@@ -13,6 +13,7 @@ use crate::parallel;
 use crate::root::Root;
 use crate::txn::intent::Hash;
 use crate::txn::journal::Journal;
+use crate::txn::tree::Listing;
 
 /// How many directories a thread looks at before it takes the next ones.
 const PORTION: usize = 32;
@@ -29,30 +30,75 @@ pub struct Survey {
     broken: Vec<PathBuf>,
 }
 
-impl Survey {
-    /// Looks at every directory of the tree `top` that is sealed under these terms, and at every source in it, on so many
-    /// threads. Where nothing is sealed the tree is all broken.
+/// Which tree is surveyed, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Surveyor<'a> {
+    /// Where seals are; `None` where there is no journal yet.
+    pub journal: Option<&'a Journal>,
+    /// The terms under which they count; `None`: none does.
+    pub terms: Option<Hash>,
+    /// Where the paths are.
+    pub root: &'a Root,
+    /// How many threads look.
+    pub threads: usize,
+}
+
+impl Surveyor<'_> {
+    /// Looks at every sealed directory of the tree `top`, and at every source in it. Where nothing is sealed the tree is
+    /// all broken.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn of(
-        journal: Option<&Journal>,
-        terms: Option<Hash>,
+    pub fn survey(&self, top: &Path) -> Result<Survey> {
+        let root = self.root;
+        let holds = |(directory, seal): &(PathBuf, Seal)| seal.look_again(root, directory).is_some();
+        let look = |seals: &[_]| (seals.iter().map(holds).collect(), ());
+        Ok(self.look_at(top, look)?.0)
+    }
+
+    /// The same; and has `visit` look into the directories whose seals hold, some at a time, without those in which there
+    /// is nothing to look at.
+    ///
+    /// # Errors
+    /// The journal cannot be read; and the first one of `visit`.
+    pub fn visit<T: Send>(
+        &self,
         top: &Path,
-        root: &Root,
-        threads: usize,
-    ) -> Result<Self> {
-        let mut survey = Self { top: top.to_owned(), terms, whole: Vec::new(), broken: Vec::new() };
+        visit: impl Fn(Vec<Listing>) -> Result<T> + Sync,
+    ) -> Result<(Survey, Vec<T>)> {
+        let root = self.root;
+        let look = |seals: &[(PathBuf, Seal)]| {
+            let mut listings = Vec::with_capacity(seals.len());
+            let mut holds = |(directory, seal): &(PathBuf, Seal)| {
+                let seen = seal.look_again(root, directory);
+                let holds = seen.is_some();
+                let seen = seen.filter(|seen| seen.dir.is_some());
+                listings.extend(seen.map(|seen| seen.into_listing(directory)));
+                holds
+            };
+            let held = seals.iter().map(&mut holds).collect();
+            (held, visit(listings))
+        };
+        let (survey, visited) = self.look_at(top, look)?;
+        Ok((survey, visited.into_iter().collect::<Result<_>>()?))
+    }
+
+    /// Has `look` say of portions of the seals whether they hold.
+    fn look_at<T: Send>(
+        &self,
+        top: &Path,
+        look: impl Fn(&[(PathBuf, Seal)]) -> (Vec<bool>, T) + Sync,
+    ) -> Result<(Survey, Vec<T>)> {
+        let Self { journal, terms, root, threads } = *self;
+        let mut survey = Survey { top: top.to_owned(), terms, whole: Vec::new(), broken: Vec::new() };
         let seals = journal.zip(terms).map(|(journal, terms)| journal.seals(top, &terms)).transpose()?;
         let seals = seals.filter(|seals| seals.first().is_some_and(|(first, _)| first == top));
         let Some(seals) = seals else {
             survey.broken.extend(root.on_disk(top).is_dir().then(|| top.to_owned()));
-            return Ok(survey);
+            return Ok((survey, Vec::new()));
         };
-        let look = |seals: &[(PathBuf, Seal)]| -> Vec<bool> {
-            seals.iter().map(|(directory, seal)| seal.holds(root, directory)).collect()
-        };
-        let held = parallel::map(seals.chunks(PORTION), threads, look);
+        let looked = parallel::map(seals.chunks(PORTION), threads, look);
+        let (held, results): (Vec<Vec<bool>>, Vec<T>) = looked.into_iter().unzip();
         for ((directory, seal), holds) in seals.into_iter().zip(held.into_iter().flatten()) {
             if holds {
                 survey.whole.push((directory, seal));
@@ -60,9 +106,11 @@ impl Survey {
                 survey.add_broken(root, directory);
             }
         }
-        Ok(survey)
+        Ok((survey, results))
     }
+}
 
+impl Survey {
     /// Adds a directory whose seal does not hold. One that is gone, or has become something else, is in none of those
     /// above it.
     fn add_broken(&mut self, root: &Root, directory: PathBuf) {

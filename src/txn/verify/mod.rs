@@ -22,7 +22,7 @@ use self::judge::Judge;
 use super::intent::Group;
 use super::journal::{Journal, Shelf, Shelves};
 use super::plan::{Request, Wishes};
-use super::seal::Survey;
+use super::seal::Surveyor;
 use super::tree::{self, Listing};
 use super::walk::Walk;
 use crate::interrupt::Interrupt;
@@ -119,12 +119,8 @@ impl Verifier<'_> {
         if !self.root.on_disk(top).is_dir() {
             return Ok(());
         }
-        // Who reads everything needs no seals.
-        let terms = self.wishes.sealed().filter(|_| self.quick);
-        let survey = Survey::of(self.journal, terms, top, self.root, self.jobs)?.but_alone();
-        findings.count(Class::Valid, survey.current());
-        let (judge, expectations, interrupt) = (self.judge(), self.expectations(), self.interrupt);
-        let shelves = Shelves::of(self.journal);
+        let Self { root, journal, interrupt, .. } = *self;
+        let (judge, expectations, shelves) = (self.judge(), self.expectations(), Shelves::of(journal));
         let look = |listings: Vec<Listing>| {
             let mut findings = Findings::default();
             unless_signalled(interrupt)?;
@@ -134,8 +130,17 @@ impl Verifier<'_> {
             }
             Ok(findings)
         };
-        let walk = Walk::unsealed(self.root, &survey);
-        for part in walk.visit(self.jobs, &mut findings.problems, look)? {
+        let surveyor = Surveyor { journal, terms: self.wishes.sealed(), root, threads: self.jobs };
+        let survey = if self.quick {
+            let survey = surveyor.survey(top)?.but_alone();
+            findings.count(Class::Valid, survey.current());
+            survey
+        } else {
+            let (survey, looked) = surveyor.visit(top, look)?;
+            looked.into_iter().for_each(|part| findings.append(part));
+            survey
+        };
+        for part in Walk::unsealed(root, &survey).visit(self.jobs, &mut findings.problems, look)? {
             findings.append(part);
         }
         unless_signalled(interrupt)
