@@ -4,7 +4,8 @@
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,16 @@ pub(super) struct Judge<'a> {
     pub(super) quick: bool,
 }
 
+/// A pyc that is larger is read in parts of this length, in bytes, for as long as it may be what was published: memory
+/// that is used for the first time costs more than to hash it.
+const PART: usize = 1 << 20;
+
 /// A pyc as it was read.
 struct Pyc {
+    /// All of it; of what is known to be published the header will do.
     bytes: Buffer,
+    /// Whether the code is the one that was published, if that is known.
+    published: OnceCell<bool>,
     identity: Identity,
     /// Permission bits.
     mode: u32,
@@ -53,7 +61,6 @@ struct Pair<'a> {
     case: &'a Case,
     interpreter: &'a Interpreter,
     pyc: Pyc,
-    published: OnceCell<bool>,
 }
 
 impl Judge<'_> {
@@ -110,11 +117,10 @@ impl Judge<'_> {
             }
             (Some(_), None) => Verdict::new(Class::Foreign, "no interpreter that is known here reads it"),
             (Some(source), Some(_)) if self.quick => by_metadata(case, cache, &source),
-            (Some(source), Some(interpreter)) => match read(cache, case) {
+            (Some(source), Some(interpreter)) => match read(cache, case, interpreter) {
                 Ok(pyc) => {
                     let path = directory.join(case.remnant.source());
-                    let published = OnceCell::new();
-                    self.whole(&Pair { path, seen: source, case, interpreter, pyc, published })
+                    self.whole(&Pair { path, seen: source, case, interpreter, pyc })
                 }
                 Err(verdict) => verdict,
             },
@@ -131,7 +137,7 @@ impl Judge<'_> {
             interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
         };
         let reader = reader.filter(|_| !self.quick);
-        match reader.map(|interpreter| (interpreter, read(cache, case))) {
+        match reader.map(|interpreter| (interpreter, read(cache, case, interpreter))) {
             Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
                 Verdict::new(Class::Orphan, "it has no source, and it is damaged")
             }
@@ -230,7 +236,7 @@ impl Judge<'_> {
 impl Pair<'_> {
     /// Whether the code is the one that was published.
     fn is_published(&self, entry: &LedgerEntry) -> bool {
-        *self.published.get_or_init(|| {
+        *self.pyc.published.get_or_init(|| {
             let code = &self.pyc.bytes[self.interpreter.dialect.header_length()..];
             *blake3::hash(code).as_bytes() == entry.code_hash
         })
@@ -271,20 +277,46 @@ fn is_closed(listing: &Listing, cache: &Cache) -> bool {
     modes.is_some_and(|(above, own)| above & ENTER & !own != 0)
 }
 
-fn read(cache: &Cache, case: &Case) -> Result<Pyc, Verdict> {
+fn read(cache: &Cache, case: &Case, interpreter: &Interpreter) -> Result<Pyc, Verdict> {
     let Some(dir) = &cache.dir else { return Err(Verdict::new(Class::Missing, "it is gone")) };
-    try_read(dir, case.remnant.name()).map_err(|error| match error.kind() {
+    let name = case.remnant.name();
+    try_read(dir, name, interpreter, case.entry.as_ref()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Verdict::new(Class::Missing, "it is gone"),
         io::ErrorKind::UnexpectedEof => Verdict::new(Class::Broken, "it changes while it is read"),
         _ => Verdict::new(Class::Unreadable, cause(&error)),
     })
 }
 
-fn try_read(dir: &Dir, name: &OsStr) -> io::Result<Pyc> {
+fn try_read(
+    dir: &Dir,
+    name: &OsStr,
+    interpreter: &Interpreter,
+    entry: Option<&LedgerEntry>,
+) -> io::Result<Pyc> {
     let mut file = dir.open_file(name)?;
     let stat = rustix::fs::fstat(&file)?;
-    let identity = Identity::of(&stat);
+    let (identity, mode) = (Identity::of(&stat), stat.st_mode & 0o7777);
+    if let Some(entry) = entry.filter(|_| identity.size > PART as u64) {
+        let (header, hash) = read_in_parts(&mut file, interpreter.dialect.header_length())?;
+        if hash == entry.code_hash {
+            return Ok(Pyc { bytes: header, published: OnceCell::from(true), identity, mode });
+        }
+        file.rewind()?;
+    }
     let mut bytes = Buffer::new(usize::try_from(identity.size).map_err(io::Error::other)?);
     file.read_exact(&mut bytes)?;
-    Ok(Pyc { bytes, identity, mode: stat.st_mode & 0o7777 })
+    Ok(Pyc { bytes, published: OnceCell::new(), identity, mode })
+}
+
+/// The header of a pyc, and the hash of the code behind it.
+fn read_in_parts(file: &mut File, header_length: usize) -> io::Result<(Buffer, Hash)> {
+    let mut header = Buffer::new(header_length);
+    file.read_exact(&mut header)?;
+    let (mut part, mut hasher) = (Buffer::new(PART), blake3::Hasher::new());
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok((header, *hasher.finalize().as_bytes())),
+            read => drop(hasher.update(&part[..read])),
+        }
+    }
 }
