@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::{compiled_elsewhere, finds, is_repaired, published};
+use super::{compiled_elsewhere, finds, is_repaired, published, verify};
 use crate::aid::{let_the_clock_tick, set_mtime};
 use crate::oracle;
 use crate::support::{PYTHON, World};
@@ -47,6 +47,24 @@ fn every_damage_to_what_we_published_is_found_and_repaired() {
     for (name, damage, class, _) in TABLE {
         damaged_and_repaired(&world, name, damage, class);
     }
+}
+
+/// It is read in another way.
+#[test]
+fn every_damage_to_what_is_large_is_found_and_repaired() {
+    let world = published();
+    world.write("a.py", format!("x = {:?}\n", "text".repeat(600_000)));
+    world.commit().exits(0);
+    verify(&world, &[]).exits(0);
+    for (name, damage, class, _) in TABLE {
+        damaged_and_repaired(&world, name, damage, class);
+    }
+    let pyc = world.pyc("a.py");
+    let mut flipped = fs::read(&pyc).unwrap();
+    let last = flipped.windows(4).rposition(|four| four == b"text").unwrap();
+    flipped[last] ^= 1;
+    fs::write(&pyc, flipped).unwrap();
+    finds(&world, &pyc, "altered").exits(1);
 }
 
 #[test]
