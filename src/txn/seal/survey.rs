@@ -136,10 +136,10 @@ impl Survey {
         self.whole.iter().map(|(_, seal)| u64::from(seal.current())).sum()
     }
 
-    /// Whether every seal holds.
+    /// Whether the tree is there and every seal holds.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.broken.is_empty()
+        !self.whole.is_empty() && self.broken.is_empty()
     }
 
     /// The directories that are to be looked into, and what is new below them.
@@ -151,7 +151,7 @@ impl Survey {
     /// The directories that are not to be looked into because of those above them.
     #[must_use]
     pub fn seen(&self) -> HashSet<PathBuf> {
-        if self.is_whole() || self.whole.is_empty() && self.broken == [&*self.top] {
+        if self.is_whole() {
             return HashSet::new();
         }
         self.whole.iter().map(|(directory, _)| directory).chain(&self.broken).cloned().collect()
