@@ -26,22 +26,22 @@ fn tree() -> World {
 /// A world whose tree is compiled and sealed, which takes some seconds of rest; one of its sources.
 fn sealed() -> (World, PathBuf) {
     let world = tree();
-    seal(&world, 2 * DIRECTORIES);
+    seal(&world, 2 * DIRECTORIES, 0);
     let source = world.tree().join("p7/a.py");
     (world, source)
 }
 
-/// Compiles the `sources` of the world's tree, and lets it be sealed.
-fn seal(world: &World, sources: usize) {
-    world.commit().exits(0).says(&format!("compiled {sources} "));
+/// Compiles the `sources` of the world's tree, with this exit status, and lets it be sealed.
+fn seal(world: &World, sources: usize, status: i32) {
+    world.commit().exits(status).says(&format!("compiled {sources}"));
     let last = (0..DIRECTORIES).map(|number| world.tree().join(format!("p{number}/__pycache__")));
     let last = last.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
     let_the_clock_go_on(world, &last, REST);
-    // They, and the one above them.
-    let sealed = format!("sealed {} directories", DIRECTORIES + 1);
-    world.run_on_tree(&["commit", "-v"]).exits(0).says(&sealed);
+    // They, and the one above them; not one in which a source is refused.
+    let number = DIRECTORIES + usize::from(status == 0);
+    world.run_on_tree(&["commit", "-v"]).exits(status).says(&format!("sealed {number} directories"));
     let right = format!("({sources} up to date)");
-    world.run_on_tree(&["commit", "-v"]).exits(0).says(&right).does_not_say("sealed");
+    world.run_on_tree(&["commit", "-v"]).exits(status).says(&right).does_not_say("sealed");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_quick_look_at_a_sealed_tree_finds_whatever_changes_a_name_or_a_source() {
     let orphan = world.pyc(source.with_file_name("gone.py"));
     fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     fs::write(&orphan, "").unwrap();
-    seal(&world, 2 * DIRECTORIES);
+    seal(&world, 2 * DIRECTORIES, 0);
     let quick = |class: &str, count: usize| {
         let outcome = world.run_on_tree(&["verify", "--quick", "-v", "--python", PYTHON]);
         outcome.says(&format!("{class} {count}")).says("valid ")
@@ -172,6 +172,17 @@ fn a_sealed_tree_is_looked_into_again_under_other_terms() {
 }
 
 #[test]
+fn a_source_that_is_refused_is_said_in_a_sealed_tree_too() {
+    let world = tree();
+    let bad = world.write("p7/bad.py", "x =\n");
+    let bad = bad.to_str().unwrap();
+    seal(&world, 2 * DIRECTORIES, 1);
+    world.commit().exits(1).says(bad);
+    world.write("p7/bad.py", "x = 1\n");
+    world.commit().exits(0).says("compiled 1 ").does_not_say(bad);
+}
+
+#[test]
 fn directories_that_come_and_go_are_found_in_a_sealed_tree() {
     let (world, source) = sealed();
     // New ones, two levels deep, in one that is sealed.
@@ -199,7 +210,7 @@ fn a_symlink_that_leads_somewhere_again_is_a_source_in_a_sealed_tree() {
         let link = world.write(format!("p{number}/a.py"), "x = 1\n").with_file_name("b.py");
         std::os::unix::fs::symlink(&aim, link).unwrap();
     }
-    seal(&world, DIRECTORIES);
+    seal(&world, DIRECTORIES, 0);
     fs::write(&aim, "y = 1\n").unwrap();
     world.commit().exits(0).says(&format!("compiled {DIRECTORIES} "));
     fs::write(&aim, "y = 22\n").unwrap();
