@@ -70,11 +70,11 @@ impl Comparison<'_> {
     /// The seal of a directory in which nothing is to be done and `current` targets are right.
     fn seal(&self, place: &Place<'_>, current: u64) -> Seal {
         let Place { listing, shelf, cache } = *place;
-        // What else is published there may be gone.
-        if self.wishes.sealed().is_none() || shelf.published.len() as u64 != current {
+        if self.wishes.sealed().is_none() {
             return Seal::default();
         }
-        let is_alone = cache.names().len() as u64 == current;
+        // What else is published there may be gone.
+        let is_alone = [shelf.published.len(), cache.names().len()].iter().all(|&all| all as u64 == current);
         Seal::of(listing, self.root, self.began, (current, is_alone)).unwrap_or_default()
     }
 

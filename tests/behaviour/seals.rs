@@ -34,14 +34,30 @@ fn sealed() -> (World, PathBuf) {
 /// Compiles the `sources` of the world's tree, with this exit status, and lets it be sealed.
 fn seal(world: &World, sources: usize, status: i32) {
     world.commit().exits(status).says(&format!("compiled {sources}"));
-    let last = (0..DIRECTORIES).map(|number| world.tree().join(format!("p{number}/__pycache__")));
-    let last = last.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
-    let_the_clock_go_on(world, &last, REST);
+    rest(world);
     // They, and the one above them; not one in which a source is refused.
     let number = DIRECTORIES + usize::from(status == 0);
     world.run_on_tree(&["commit", "-v"]).exits(status).says(&format!("sealed {number} directories"));
     let right = format!("({sources} up to date)");
     world.run_on_tree(&["commit", "-v"]).exits(status).says(&right).does_not_say("sealed");
+}
+
+/// Waits until every directory of bytecode has been left alone for long enough.
+fn rest(world: &World) {
+    let last = (0..DIRECTORIES).map(|number| world.tree().join(format!("p{number}/__pycache__")));
+    let last = last.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
+    let_the_clock_go_on(world, &last, REST);
+}
+
+#[test]
+fn a_directory_that_may_change_once_more_without_a_trace_is_not_sealed() {
+    let world = tree();
+    world.commit().exits(0).says("compiled 260");
+    rest(&world);
+    // The clock has not reached its time.
+    set_mtime(&world.tree().join("p7/__pycache__"), 4_000_000_000, 0);
+    let sealed = format!("sealed {DIRECTORIES} directories");
+    world.run_on_tree(&["commit", "-v"]).exits(0).says(&sealed).says("(260 up to date)");
 }
 
 #[test]
@@ -124,7 +140,7 @@ fn verify_looks_at_every_pyc_of_a_sealed_tree_unless_it_is_quick() {
     let quick = ["verify", "--quick", "--python", PYTHON, "-f"];
     world.run_on_tree(&quick[..4]).exits(0).says("valid 260 in");
     world.run_on_tree(&quick).exits(1).says("altered").says("valid 259,");
-    world.run_on_tree(&["verify", "--repair"]).exits(0).says("repaired");
+    world.run_on_tree(&["verify", "--repair", "--python", PYTHON]).exits(0).says("repaired 1");
     assert_eq!(fs::read(&pyc).unwrap(), whole);
 }
 
@@ -132,17 +148,22 @@ fn verify_looks_at_every_pyc_of_a_sealed_tree_unless_it_is_quick() {
 fn a_quick_look_at_a_sealed_tree_finds_whatever_changes_a_name_or_a_source() {
     let world = tree();
     let source = world.tree().join("p7/a.py");
-    // Beside what is ours, bytecode of nothing, in a directory that is sealed all the same.
+    // Beside what is right, in directories that are sealed all the same: bytecode of nothing, and what was published at
+    // another level and is gone.
     let orphan = world.pyc(source.with_file_name("gone.py"));
     fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     fs::write(&orphan, "").unwrap();
+    let optimized = world.tree().join("p8/a.py");
+    world.run(&["commit", "-O", "1", optimized.to_str().unwrap()]).exits(0).says("compiled 1 ");
+    fs::remove_file(world.pyc(&optimized).with_extension("opt-1.pyc")).unwrap();
     seal(&world, 2 * DIRECTORIES, 0);
     let quick = |class: &str, count: usize| {
         let outcome = world.run_on_tree(&["verify", "--quick", "-v", "--python", PYTHON]);
         outcome.says(&format!("{class} {count}")).says("valid ")
     };
-    quick("orphan", 1).exits(0);
+    quick("orphan", 1).exits(1).says("missing 1");
     fs::remove_file(&orphan).unwrap();
+    world.run(&["commit", "-O", "1", optimized.to_str().unwrap()]).exits(0).says("compiled 1 ");
     // A source that is another one, one that comes, one that goes; a pyc that goes.
     fs::write(&source, "x = 3\n").unwrap();
     quick("stale", 1).exits(1);
