@@ -189,7 +189,8 @@ fn end(
     message: Option<&str>,
     took: i64,
 ) -> rusqlite::Result<()> {
-    let query = "UPDATE transactions SET state = ?2, ended = ?3, message = ?4, took = coalesce(took, 0) + ?5
+    let query = "UPDATE transactions SET state = ?2, held = 0, ended = ?3, message = ?4,
+                                         took = coalesce(took, 0) + ?5
                  WHERE id = ?1";
     write.execute(query, params![txn.0, state.word(), now(), message, took])?;
     Ok(())
