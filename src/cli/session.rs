@@ -143,11 +143,7 @@ impl<'a> Run<'a> {
         self.with_lock(Retiring::GoesOn, work)
     }
 
-    fn with_lock<T>(
-        &self,
-        retiring: Retiring,
-        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
-    ) -> Result<T> {
+    fn with_lock<T>(&self, retiring: Retiring, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;

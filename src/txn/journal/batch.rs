@@ -155,13 +155,7 @@ fn insert_removals(
             let values = params![number, txn, directory, target, group.owner, retires];
             let retire = insert.query_row(values, |row| row.get(0))?;
             let (id, place) = (IntentId(number), batch.directories.len() - 1);
-            batch.intents.push(Intent {
-                id,
-                directory: place,
-                action: action.clone(),
-                made: None,
-                retire,
-            });
+            batch.intents.push(Intent { id, directory: place, action: action.clone(), made: None, retire });
             number += 1;
         }
     }

@@ -69,8 +69,8 @@ pub struct Shelf {
 }
 
 impl Journal {
-    /// What the ledger has of the directory `top` and of those below it. Read at once, so that nobody who
-    /// records has to wait until a walk is over.
+    /// What the ledger has of the directory `top` and of those below it, and what of it will stay. Read at once, so
+    /// that nobody who records has to wait until a walk is over.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -137,7 +137,7 @@ impl Journal {
             let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
-                 JOIN facts ON facts.id = ledger.facts WHERE {which}"
+                 JOIN facts ON facts.id = ledger.facts WHERE ({which}) AND {STAYS}"
             ))?;
             let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
             // A directory's come one after the other; to look it up for each would cost as much as to read them.
@@ -175,6 +175,12 @@ impl Journal {
         })
     }
 }
+
+/// Of the ledger, what no transaction is decided to remove: that may be gone, and will be.
+pub(super) const STAYS: &str = "NOT EXISTS (
+    SELECT 1 FROM intents
+    WHERE intents.txn = (SELECT id FROM transactions WHERE state = 'committing') AND outcome = 'removed'
+          AND intents.directory = ledger.directory AND intents.target = ledger.target)";
 
 /// The columns of a [`LedgerEntry`].
 const ENTRY: &str = "ledger.interpreter, ledger.mode, facts.inode, facts.size, facts.mtime, facts.ctime,

@@ -15,7 +15,8 @@ use crate::txn::intent::{Facts, Fault, IntentId, Outcome, TxnId};
 use crate::txn::state::State;
 
 impl Journal {
-    /// Transactions that have not ended, the oldest first, with their states and whether they are held.
+    /// Transactions that have not ended, the oldest first, with their states and whether they are held (see
+    /// [`super::TransactionReport::held`]).
     ///
     /// # Errors
     /// The journal cannot be read.
