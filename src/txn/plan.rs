@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::compare::Comparison;
 use super::compilers::Compiler;
 use super::intent::{Action, Group, InterpreterId};
-use super::journal::Journal;
+use super::journal::{Journal, Shelf};
 use super::retired;
 use super::seal::Seal;
 use super::tree::{self, Listing};
@@ -130,8 +130,19 @@ impl Planner<'_> {
         for top in &request.trees {
             self.plan_tree(top, wishes, &mut plan)?;
         }
-        for ((directory, owner), names) in by_directory(&request.files) {
-            self.plan_files(directory, owner, &names, wishes, &mut plan)?;
+        let files = by_directory(&request.files);
+        let directories = files.keys().map(|(directory, _)| *directory);
+        let shelves =
+            self.journal.map(|journal| journal.shelves_of(directories)).transpose()?.unwrap_or_default();
+        for ((directory, owner), names) in files {
+            let shelf = shelves.get(directory);
+            self.plan_files(
+                (directory, owner),
+                &names,
+                shelf.unwrap_or(&Shelf::default()),
+                wishes,
+                &mut plan,
+            );
         }
         Ok(plan)
     }
@@ -165,22 +176,18 @@ impl Planner<'_> {
 
     fn plan_files(
         &self,
-        directory: &Path,
-        owner: Option<&str>,
+        (directory, owner): (&Path, Option<&str>),
         names: &[OsString],
+        shelf: &Shelf,
         wishes: &Wishes<'_>,
         plan: &mut Plan,
-    ) -> Result<()> {
-        let listing = match tree::list(self.root, directory, names) {
-            Ok(listing) => listing,
-            Err(error) => {
-                plan.problems.push(error.to_string());
-                return Ok(());
+    ) {
+        match tree::list(self.root, directory, names) {
+            Ok(listing) => {
+                Comparison { wishes, known: self.known }.add(listing, owner, shelf, names, plan);
             }
-        };
-        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?.unwrap_or_default();
-        Comparison { wishes, known: self.known }.add(listing, owner, &shelf, names, plan);
-        Ok(())
+            Err(error) => plan.problems.push(error.to_string()),
+        }
     }
 
     /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is

@@ -78,19 +78,39 @@ impl Journal {
         let top = top.as_os_str().as_bytes();
         // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
         let stem = top.strip_suffix(b"/").unwrap_or(top);
-        self.read_shelves(
-            "path = ?1 OR (path >= ?2 AND path < ?3)",
-            &[top, &[stem, b"/"].concat(), &[stem, b"0"].concat()],
-        )
+        let (first, end) = ([stem, b"/"].concat(), [stem, b"0"].concat());
+        let which = "path = ?1 OR (path >= ?2 AND path < ?3)";
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            read_shelves(&snapshot, which, &[top, &first, &end])
+        })
     }
 
-    /// What the ledger has of one directory.
+    /// What the ledger has of these directories, and what of it will stay. In one read: each has SQLite take a lock and
+    /// look for what a crash has left, and a package has dozens of directories.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn shelves_of<'a>(
+        &self,
+        directories: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<HashMap<PathBuf, Shelf>> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            let mut shelves = HashMap::new();
+            for directory in directories {
+                shelves.extend(read_shelves(&snapshot, "path = ?1", &[directory.as_os_str().as_bytes()])?);
+            }
+            Ok(shelves)
+        })
+    }
+
+    /// What the ledger has of one directory, and what of it will stay.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn shelf(&self, directory: &Path) -> Result<Shelf> {
-        let mut shelves = self.read_shelves("path = ?1", &[directory.as_os_str().as_bytes()])?;
-        Ok(shelves.remove(directory).unwrap_or_default())
+        Ok(self.shelves_of([directory])?.remove(directory).unwrap_or_default())
     }
 
     /// What is published under the targets of a portion of a transaction's intents.
@@ -131,49 +151,51 @@ impl Journal {
             Ok(found)
         })
     }
+}
 
-    fn read_shelves(&self, which: &str, paths: &[&[u8]]) -> Result<HashMap<PathBuf, Shelf>> {
-        self.read(|connection| {
-            let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
-                 JOIN facts ON facts.id = ledger.facts WHERE ({which}) AND {STAYS}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            // A directory's come one after the other; to look it up for each would cost as much as to read them.
-            let (mut directory, mut published) = (PathBuf::new(), HashMap::new());
-            let mut put = |directory: PathBuf, published: HashMap<_, _>| match shelves.entry(directory) {
-                _ if published.is_empty() => {}
-                Entry::Vacant(vacant) => drop(vacant.insert(Shelf { published, ..Shelf::default() })),
-                Entry::Occupied(mut shelf) => shelf.get_mut().published.extend(published),
-            };
-            while let Some(row) = rows.next()? {
-                if row.get_ref(0)?.as_blob()? != directory.as_os_str().as_bytes() {
-                    put(std::mem::replace(&mut directory, path(row, 0)?), std::mem::take(&mut published));
-                }
-                published.insert(name(row, 1)?, entry(row, 2)?);
-            }
-            put(directory, published);
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
-                 FROM failures JOIN directories ON directories.id = directory WHERE {which}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            while let Some(row) = rows.next()? {
-                let shelf = shelves.entry(path(row, 0)?).or_default();
-                shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
-            }
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT path, inode, mtime, ctime FROM seals JOIN directories ON directories.id = directory
-                 WHERE {which}"
-            ))?;
-            let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
-            while let Some(row) = rows.next()? {
-                shelves.entry(path(row, 0)?).or_default().seal = Some(seals::seal(row, 1)?);
-            }
-            Ok(shelves)
-        })
+fn read_shelves(
+    connection: &Connection,
+    which: &str,
+    paths: &[&[u8]],
+) -> rusqlite::Result<HashMap<PathBuf, Shelf>> {
+    let mut shelves: HashMap<PathBuf, Shelf> = HashMap::new();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT path, target, {ENTRY} FROM ledger JOIN directories ON directories.id = directory
+         JOIN facts ON facts.id = ledger.facts WHERE ({which}) AND {STAYS}"
+    ))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+    // A directory's come one after the other; to look it up for each would cost as much as to read them.
+    let (mut directory, mut published) = (PathBuf::new(), HashMap::new());
+    let mut put = |directory: PathBuf, published: HashMap<_, _>| match shelves.entry(directory) {
+        _ if published.is_empty() => {}
+        Entry::Vacant(vacant) => drop(vacant.insert(Shelf { published, ..Shelf::default() })),
+        Entry::Occupied(mut shelf) => shelf.get_mut().published.extend(published),
+    };
+    while let Some(row) = rows.next()? {
+        if row.get_ref(0)?.as_blob()? != directory.as_os_str().as_bytes() {
+            put(std::mem::replace(&mut directory, path(row, 0)?), std::mem::take(&mut published));
+        }
+        published.insert(name(row, 1)?, entry(row, 2)?);
     }
+    put(directory, published);
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT path, target, outcome = 'refused', interpreter, inode, size, mtime, ctime, message
+         FROM failures JOIN directories ON directories.id = directory WHERE {which}"
+    ))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+    while let Some(row) = rows.next()? {
+        let shelf = shelves.entry(path(row, 0)?).or_default();
+        shelf.failed.insert(name(row, 1)?, failure(row, 2)?);
+    }
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT path, inode, mtime, ctime FROM seals JOIN directories ON directories.id = directory
+         WHERE {which}"
+    ))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(paths))?;
+    while let Some(row) = rows.next()? {
+        shelves.entry(path(row, 0)?).or_default().seal = Some(seals::seal(row, 1)?);
+    }
+    Ok(shelves)
 }
 
 /// Of the ledger, what no transaction is decided to remove: that may be gone, and will be.
