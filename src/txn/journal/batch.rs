@@ -123,8 +123,9 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
     Ok(())
 }
 
-/// Adds removals to a clean, with their outcome. One for a target that has one already takes its place. They are found
-/// one by one, never by the transaction, which has those of all packages that dpkg worked on.
+/// Adds removals to a clean, with their outcome. One for a target that has one already, because it came back meanwhile,
+/// takes its place; what was retired there before is then of no more use. They are found one by one, never by the
+/// transaction, which has those of all packages that dpkg worked on.
 fn insert_removals(
     connection: &Connection,
     txn: i64,
