@@ -7,11 +7,11 @@
 //! `journal_mode = PERSIST` and `synchronous = EXTRA`. A commit returns only when the change is on the medium
 //! *and* the rollback journal that could take it back is void on the medium: PERSIST writes zeros over the header
 //! of that file and syncs it. The file keeps its blocks, and what is written to it stays within them, so that its
-//! syncs need no commit of the filesystem; TRUNCATE, which is as safe, gives the blocks back and takes new ones with
-//! every write. (In the DELETE mode it is the `EXTRA` sync of the directory that makes the unlink durable; with
-//! `FULL` alone a power cut brings the file back, and SQLite then rolls back a decision after which files have been
-//! renamed.) WAL is no choice: with `NORMAL` it loses acknowledged commits, and before 3.51.3 several connections can
-//! corrupt it, while Debian 12 has 3.40.
+//! `fdatasync(2)`, which Debian's SQLite uses, needs no commit of the filesystem; TRUNCATE, which is as safe, gives the
+//! blocks back and takes new ones with every write. (In the DELETE mode it is the `EXTRA` sync of the directory that
+//! makes the unlink durable; with `FULL` alone a power cut brings the file back, and SQLite then rolls back a decision
+//! after which files have been renamed.) WAL is no choice: with `NORMAL` it loses acknowledged commits, and before
+//! 3.51.3 several connections can corrupt it, while Debian 12 has 3.40.
 
 mod batch;
 mod error;
