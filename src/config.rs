@@ -48,8 +48,8 @@ pub struct Settings {
     pub optimize: Vec<Level>,
     /// How Python is to check the bytecode.
     pub invalidation: Invalidation,
-    /// How many workers at a time.
-    pub jobs: usize,
+    /// How many workers at a time; `None`: one for each processor.
+    pub jobs: Option<NonZeroUsize>,
     /// The time limit for one source.
     pub timeout: Option<Duration>,
     /// Sources in whose paths one of these occurs are not compiled.
@@ -113,7 +113,7 @@ impl Default for Settings {
             enabled: true,
             optimize: vec![Level::default()],
             invalidation: Invalidation::Timestamp,
-            jobs: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            jobs: None,
             timeout: Some(Duration::from_secs(300)),
             exclude: Vec::new(),
             defer: true,
@@ -124,6 +124,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How many interpreters to run at a time. To count the processors takes the kernel some 0.1 ms, and who only
+    /// records need not know.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(all, NonZeroUsize::get)
+    }
+
     /// Applies what the environment says.
     #[must_use]
     pub fn with_environment(mut self) -> Self {

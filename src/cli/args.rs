@@ -237,8 +237,8 @@ impl Compiling {
 
 impl Running {
     fn apply(&self, settings: &mut Settings) {
-        if let Some(jobs) = self.jobs {
-            settings.jobs = jobs.get();
+        if self.jobs.is_some() {
+            settings.jobs = self.jobs;
         }
         if let Some(seconds) = self.timeout {
             settings.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));

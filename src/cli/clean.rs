@@ -38,21 +38,30 @@ pub(super) fn clean(
             run.reporter.result("pyc-txn: nothing to remove");
             return Ok(status);
         }
-        Ok(match remove(run, writer, &plan.groups, Removal::Delete)? {
+        Ok(match remove(run, writer, &plan.groups)? {
             Status::Done => status,
             failed => failed,
         })
     })
 }
 
+/// Moves what `groups` name out of the way, as a part of the transaction that is retiring.
+pub(super) fn retire(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -> Result<Status> {
+    let decide = || writer.journal.record_clean(groups, Removal::Retire);
+    let (txn, batch) = run.reporter.timed("decide", decide)?;
+    let committing = publish::Committing::decided(txn);
+    let publish = || committing.publish_part(writer, &run.config.root, run.interrupt, &batch);
+    match run.reporter.timed("publish", publish) {
+        Ok(0) => Ok(Status::Done),
+        Ok(_) => Ok(Status::SomeFailed),
+        Err(error) => Err(run.incomplete(writer, txn, &error)),
+    }
+}
+
 /// Removes what `groups` name, as a transaction.
-pub(super) fn remove(
-    run: &Run<'_>,
-    writer: &mut Writer<'_>,
-    groups: &[Group],
-    removal: Removal,
-) -> Result<Status> {
-    let txn = run.reporter.timed("decide", || writer.journal.record_clean(groups, removal))?;
+pub(super) fn remove(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -> Result<Status> {
+    let decide = || writer.journal.record_clean(groups, Removal::Delete);
+    let (txn, _) = run.reporter.timed("decide", decide)?;
     let published = publish::Committing::found(txn)
         .publish(writer, &run.config.root, run.interrupt, run.reporter)
         .and_then(|published| published.settle(writer, run.reporter));

@@ -19,7 +19,6 @@ use crate::disk::{Quoted, cause};
 use crate::interrupt::Interrupt;
 use crate::python::pycache::Remnant;
 use crate::root::Root;
-use crate::txn::journal::Removal;
 use crate::txn::plan::Plan;
 use crate::txn::tree::{self, Listing};
 use crate::txn::walk::{self, Walk};
@@ -138,9 +137,9 @@ fn perform(
         [] => Ok(Status::Done),
         // Without the package there is nobody whom the trigger would call, to take anything back.
         groups if is_script && dpkg::knows_us(&config.root) => deferred::with_trigger(&run, NAME, || {
-            run.with_writer(|writer| clean::remove(&run, writer, groups, Removal::Retire))
+            run.with_retiring_writer(|writer| clean::retire(&run, writer, groups))
         }),
-        groups => run.with_writer(|writer| clean::remove(&run, writer, groups, Removal::Delete)),
+        groups => run.with_writer(|writer| clean::remove(&run, writer, groups)),
     });
     reporter.finish();
     let failed = !problems.is_empty();

@@ -15,7 +15,7 @@ use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::observer::Observer;
-use crate::txn::recover::{self, Recovered};
+use crate::txn::recover::{self, Recovered, Retiring};
 use crate::txn::stage::Setting;
 use crate::txn::staging;
 use crate::txn::state::State;
@@ -129,20 +129,28 @@ impl<'a> Run<'a> {
 
     /// Does `work` with the lock, after recovering what an interrupted run left.
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        let done = self.with_lock(work);
+        let done = self.with_lock(Retiring::Ends, work);
         // Nobody needs to wait for that.
         self.put_cache_away();
         done
     }
 
-    fn with_lock<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+    /// As [`Run::with_writer`], for who only adds to what is retired.
+    pub(super) fn with_retiring_writer<T>(
+        &self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.with_lock(Retiring::GoesOn, work)
+    }
+
+    fn with_lock<T>(&self, retiring: Retiring, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;
         writer.journal.write_for(self.command, self.config.settings.history);
-        self.recover(&mut writer)?;
+        self.recover(&mut writer, retiring)?;
         self.reporter.phase("open the journal", began.elapsed());
         work(&mut writer)
     }
@@ -174,16 +182,16 @@ impl<'a> Run<'a> {
     }
 
     /// Finishes or rolls back what is left, and says so.
-    fn recover(&self, writer: &mut Writer<'_>) -> Result<()> {
+    fn recover(&self, writer: &mut Writer<'_>, retiring: Retiring) -> Result<()> {
         let unfinished = writer.journal.unfinished()?;
-        let is_left = unfinished.iter().any(|left| left.1 != State::Recording)
+        let is_left = unfinished.iter().any(|(_, state, held)| *state != State::Recording && !held)
             || !staging::found(&writer.state)?.is_empty();
         if is_left {
             // What stopped that run may have damaged the journal too.
             writer.journal.check()?;
         }
         let decided = unfinished.into_iter().find(|left| left.1 == State::Committing);
-        let recovered = recover::recover(writer, &self.config.root, self.interrupt, self.reporter);
+        let recovered = recover::recover(writer, &self.config.root, retiring, self.interrupt, self.reporter);
         let recovered = match (recovered, decided) {
             (Err(error), Some((txn, ..))) => return Err(self.incomplete(writer, txn, &error)),
             (recovered, _) => recovered?,
@@ -218,7 +226,7 @@ impl<'a> Run<'a> {
     pub(super) fn setting(&self) -> Setting<'a> {
         Setting {
             root: &self.config.root,
-            jobs: self.config.settings.jobs,
+            jobs: self.config.settings.jobs(),
             limit: self.config.settings.timeout,
             cache: self.cache,
             interrupt: self.interrupt,

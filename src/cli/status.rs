@@ -116,6 +116,11 @@ fn tell(report: &Report) {
                 "transaction {id} is staged: {} compiled; 'pyc-txn commit' publishes them, 'pyc-txn rollback' drops them",
                 open.counts.compiled
             ),
+            ("committing", true) => format!(
+                "transaction {id} is retiring: {} moved out of the tree while dpkg is at work; 'pyc-txn commit' takes \
+                 back what is right",
+                open.counts.removed
+            ),
             (state, _) if busy => format!("transaction {id} is {state}"),
             ("staged", _) => {
                 format!(

@@ -135,7 +135,7 @@ impl Job<'_> {
                 wishes,
                 is_others: &pythons::is_standard_library,
                 quick: self.manner.quick,
-                jobs: config.settings.jobs,
+                jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,
             })
         })

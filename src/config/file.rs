@@ -4,6 +4,7 @@
 //! must not keep a package from being installed.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,10 +67,7 @@ impl Settings {
                 self.optimize.dedup();
             }
             "invalidation" => self.invalidation = value.read()?,
-            "jobs" => {
-                let jobs: usize = value.read()?;
-                self.jobs = if jobs == 0 { Self::default().jobs } else { jobs };
-            }
+            "jobs" => self.jobs = NonZeroUsize::new(value.read()?),
             "timeout" => {
                 let seconds: u64 = value.read()?;
                 self.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -149,7 +147,7 @@ mod tests {
         assert!(!settings.enabled && !settings.defer);
         assert_eq!(settings.optimize, [Level::new(0).unwrap(), Level::new(2).unwrap()]);
         assert_eq!(settings.invalidation, Invalidation::CheckedHash);
-        assert_eq!((settings.jobs, settings.timeout), (3, Some(Duration::from_secs(7))));
+        assert_eq!((settings.jobs(), settings.timeout), (3, Some(Duration::from_secs(7))));
         assert_eq!(settings.history, History { days: 8, transactions: 9 });
         assert!(settings.exclude[0].occurs_in(Path::new("/a/test/b.py")));
         assert_eq!(settings.cache, CachePlace { path: Some("/c".into()), megabytes: 2 });

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::compare::Comparison;
 use super::compilers::Compiler;
 use super::intent::{Action, Group, Hash, InterpreterId};
-use super::journal::{Journal, Shelves};
+use super::journal::{Journal, Shelf, Shelves};
 use super::retired;
 use super::seal::{Seals, Surveyor};
 use super::tree::{self, Listing};
@@ -151,8 +151,13 @@ impl Planner<'_> {
         for top in &request.trees {
             self.plan_tree(top, wishes, &mut plan)?;
         }
-        for ((directory, owner), names) in by_directory(&request.files) {
-            self.plan_files(directory, owner, &names, wishes, &mut plan)?;
+        let files = by_directory(&request.files);
+        let directories = files.keys().map(|(directory, _)| *directory);
+        let shelves = self.journal.map(|journal| journal.shelves(directories)).transpose()?;
+        let mut shelves = shelves.into_iter().flatten();
+        for (directory, names) in files {
+            let shelf = shelves.next().unwrap_or_default();
+            self.plan_files(directory, &names, &shelf, wishes, &mut plan);
         }
         Ok(plan)
     }
@@ -202,22 +207,18 @@ impl Planner<'_> {
 
     fn plan_files(
         &self,
-        directory: &Path,
-        owner: Option<&str>,
+        (directory, owner): (&Path, Option<&str>),
         names: &[OsString],
+        shelf: &Shelf,
         wishes: &Wishes<'_>,
         plan: &mut Plan,
-    ) -> Result<()> {
-        let listing = match tree::list(self.root, directory, names) {
-            Ok(listing) => listing,
-            Err(error) => {
-                plan.problems.push(error.to_string());
-                return Ok(());
+    ) {
+        match tree::list(self.root, directory, names) {
+            Ok(listing) => {
+                self.comparison(wishes).add(listing, owner, shelf, names, plan);
             }
-        };
-        let shelf = self.journal.map(|journal| journal.shelf(directory)).transpose()?.unwrap_or_default();
-        self.comparison(wishes).add(listing, owner, &shelf, names, plan);
-        Ok(())
+            Err(error) => plan.problems.push(error.to_string()),
+        }
     }
 
     fn comparison<'a>(&'a self, wishes: &'a Wishes<'a>) -> Comparison<'a> {

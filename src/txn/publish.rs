@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::evidence::Placed;
-use super::intent::{Action, Compile, Directory, Intent, IntentId, Outcome, TxnId};
+use super::intent::{Action, Batch, Compile, Directory, Intent, IntentId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
 use super::observer::Observer;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 #[must_use]
 pub struct Committing {
     txn: TxnId,
-    /// An earlier run may have been stopped while it published.
+    /// An earlier run has published something of it, and may have been stopped meanwhile.
     resumed: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct Published {
 
 impl Committing {
     /// A transaction that was decided just now.
-    pub(super) fn decided(txn: TxnId) -> Self {
+    pub fn decided(txn: TxnId) -> Self {
         Self { txn, resumed: false }
     }
 
@@ -68,28 +68,14 @@ impl Committing {
         observer: &dyn Observer,
     ) -> Result<Published> {
         let began = Instant::now();
-        let mut publication = Publication {
-            staging: Staging::open(writer, self.txn)?,
-            retired: None,
-            resumed: self.resumed,
-            exceptions: Vec::new(),
-            changed: HashMap::new(),
-        };
+        let mut publication = self.begin(writer)?;
         let mut after = 0;
         loop {
             let batch = writer.journal.portion(self.txn, Which::ToPublish, after)?;
             if batch.intents.is_empty() {
                 break;
             }
-            if publication.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
-                publication.retired = Some(retired::open(writer)?);
-            }
-            for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
-                if interrupt.signalled_for(PATIENCE) {
-                    return Err(Interrupted.into());
-                }
-                publication.publish_directory(root, &batch.directories[intents[0].directory], intents)?;
-            }
+            publication.publish_batch(writer, root, interrupt, &batch)?;
             after = batch.last();
         }
         observer.phase("publish", began.elapsed());
@@ -97,6 +83,34 @@ impl Committing {
         let durable = disk::sync(publication.changed.values())?;
         observer.phase("sync directories", began.elapsed());
         Ok(Published { txn: self.txn, placed: Placed::except(publication.exceptions), durable })
+    }
+
+    /// Publishes these of its intents, and leaves it as it is: who settles it looks at them once more, with all others,
+    /// and makes them durable. Says how many could not be published.
+    ///
+    /// # Errors
+    /// As [`Committing::publish`].
+    pub fn publish_part(
+        self,
+        writer: &Writer<'_>,
+        root: &Root,
+        interrupt: &Interrupt,
+        batch: &Batch,
+    ) -> Result<usize> {
+        let mut publication = self.begin(writer)?;
+        publication.publish_batch(writer, root, interrupt, batch)?;
+        let is_failure = |(_, outcome): &&(IntentId, Outcome)| matches!(outcome, Outcome::Failed(_));
+        Ok(publication.exceptions.iter().filter(is_failure).count())
+    }
+
+    fn begin(&self, writer: &Writer<'_>) -> Result<Publication> {
+        Ok(Publication {
+            staging: Staging::open(writer, self.txn)?,
+            retired: None,
+            resumed: self.resumed,
+            exceptions: Vec::new(),
+            changed: HashMap::new(),
+        })
     }
 }
 
@@ -125,6 +139,25 @@ struct Publication {
 }
 
 impl Publication {
+    fn publish_batch(
+        &mut self,
+        writer: &Writer<'_>,
+        root: &Root,
+        interrupt: &Interrupt,
+        batch: &Batch,
+    ) -> Result<()> {
+        if self.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
+            self.retired = Some(retired::open(writer)?);
+        }
+        for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
+            if interrupt.signalled_for(PATIENCE) {
+                return Err(Interrupted.into());
+            }
+            self.publish_directory(root, &batch.directories[intents[0].directory], intents)?;
+        }
+        Ok(())
+    }
+
     /// Publishes what goes to one directory of sources.
     fn publish_directory(&mut self, root: &Root, directory: &Directory, intents: &[Intent]) -> Result<()> {
         let path = root.on_disk(&directory.path);
@@ -153,6 +186,8 @@ impl Publication {
     fn publish_one(&self, cache: &Dir, intent: &Intent) -> Result<(), disk::Error> {
         match &intent.action {
             Action::Remove(remnant) => match self.retired.as_ref().filter(|_| intent.retire) {
+                // It has been moved; what stands there now is new.
+                Some(retired) if self.resumed && retired::has(retired, intent.id) => {}
                 Some(retired) => retired::keep(retired, intent.id, cache, remnant)?,
                 None => drop(cache.remove_file(remnant.name())?),
             },

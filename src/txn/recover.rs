@@ -8,6 +8,7 @@
 //! | staged | staged files, durable | rolled back: they are removed, the intents are pending again |
 //! | staged, held | the same | nothing: `pyc-txn stage` meant it so |
 //! | committing | some files staged, some in place | published and settled |
+//! | committing, held | retired files moved aside, some perhaps not | the same, unless more is to be retired |
 //! | committed, rolled-back | perhaps staged files | they are removed |
 
 use anyhow::Result;
@@ -33,6 +34,15 @@ pub enum Recovered {
     Swept(TxnId),
 }
 
+/// What becomes of a transaction that is retiring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retiring {
+    /// It is settled.
+    Ends,
+    /// It stays as it is: more is to be retired.
+    GoesOn,
+}
+
 /// Recovers everything.
 ///
 /// # Errors
@@ -40,17 +50,19 @@ pub enum Recovered {
 pub fn recover(
     writer: &mut Writer<'_>,
     root: &Root,
+    retiring: Retiring,
     interrupt: &Interrupt,
     observer: &dyn Observer,
 ) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
     for (txn, state, held) in writer.journal.unfinished()? {
         match state {
+            State::Committing if held && retiring == Retiring::GoesOn => {}
             State::Committing => {
                 Committing::found(txn)
                     .publish(writer, root, interrupt, observer)?
                     .settle(writer, observer)?;
-                recovered.push(Recovered::Finished(txn));
+                recovered.extend((!held).then_some(Recovered::Finished(txn)));
             }
             State::Staged if !held => {
                 roll_back(writer, txn, "it was interrupted before it was decided")?;

@@ -3,6 +3,11 @@
 //! Owns the directory `retired` in the state directory. What is in there is worth nothing without its row in the
 //! journal, and what the row says is checked by hash before it is used: so nothing here need be durable. A power
 //! cut that loses a file costs its compilation; one that takes back its way out of the tree leaves a whole pyc there.
+//!
+//! All that is retired in a dpkg run is one transaction. Each `py3clean` decides what it adds to it, in a durable write,
+//! and moves the files. It neither syncs nor settles: the transaction stays `committing`, held for the next package,
+//! until somebody takes the lock for anything else, as a rule the commit at the end of the dpkg run. That one looks for
+//! what was not moved (a file that is in here has been), makes the moves durable, and settles all of it at once.
 
 use std::path::PathBuf;
 
@@ -39,6 +44,11 @@ pub(super) fn keep(retired: &Dir, id: IntentId, cache: &Dir, remnant: &Remnant) 
         Renamed::Moved | Renamed::Gone => Ok(()),
         Renamed::OtherFilesystem => cache.remove_file(remnant.name()).map(drop),
     }
+}
+
+/// Whether the file of a retired pyc is there.
+pub(super) fn has(retired: &Dir, id: IntentId) -> bool {
+    retired.has_file(id.0.to_string())
 }
 
 /// Where the file of a retired pyc is, if it is there.

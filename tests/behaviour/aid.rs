@@ -198,19 +198,14 @@ pub type Stamp = (u64, u64, i64, i64, i64, i64, u32);
 /// What somebody makes of the bytes of a file.
 pub type Damage = fn(&[u8]) -> Vec<u8>;
 
-/// What changes when a file is replaced, rewritten, renamed or given other permissions.
+/// What changes when a file is replaced, rewritten, renamed or given other permissions. (Of the rollback journal without
+/// the last two: to read it as root, SQLite gives it to the owner that it has.)
 #[track_caller]
 pub fn stamp(path: &Path) -> Stamp {
     let facts = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    (
-        facts.ino(),
-        facts.size(),
-        facts.mtime(),
-        facts.mtime_nsec(),
-        facts.ctime(),
-        facts.ctime_nsec(),
-        facts.mode(),
-    )
+    let is_rollback = path.file_name().is_some_and(|name| name == "journal.sqlite3-journal");
+    let (ctime, nanoseconds) = if is_rollback { (0, 0) } else { (facts.ctime(), facts.ctime_nsec()) };
+    (facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec(), ctime, nanoseconds, facts.mode())
 }
 
 /// Everything below a directory, with what [`stamp`] says of each; directories' sizes and times included.

@@ -1,10 +1,11 @@
 //! What `py3clean` in a maintainer script takes out of the tree, and the end of the dpkg run takes back.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::aid::names;
 use crate::installation::{Installation, PUBLIC};
-use crate::support::python;
+use crate::support::{PYTHON, python};
 use crate::twins::a_python_of_the_next_version;
 
 /// The moments that end a dpkg run.
@@ -75,6 +76,69 @@ fn private_modules_that_nobody_asks_for_again_are_taken_back() {
     assert!(!pyc.exists());
     system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("reused 1 ");
     assert_eq!(fs::read(&pyc).unwrap(), before);
+}
+
+#[test]
+fn the_packages_of_a_run_are_retired_in_one_transaction_which_says_so_until_it_ends() {
+    let system = Installation::with_programs();
+    system.install("one", &["a.py", "b.py"]);
+    system.install("two", &["c.py"]);
+    system.call("pyc-txn", &["hook", "configure"]).exits(0);
+    system.call_in_script("py3clean", &["-p", "one"]).exits(0);
+    system.call_in_script("py3clean", &["-p", "two"]).exits(0);
+    let status = system.call("pyc-txn", &["status"]).exits(0);
+    status.says("transaction 2 is retiring: 3 moved out of the tree").says("0 targets are published");
+    let owner = system.call("pyc-txn", &["owner", &format!("{PUBLIC}/a.py")]);
+    owner.exits(1);
+    system.call("pyc-txn", &["log"]).exits(0).says("clean   committing   3 removed");
+    // dpkg is called again and again in a run of apt.
+    let before = system.call("pyc-txn", &["hook", "before"]).exits(0);
+    assert_eq!(before.stdout.clone() + &before.stderr, "", "{}", before.context());
+    let end = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("reused 3 ");
+    assert_eq!(end.stderr, "", "{}", end.context());
+    let log = system.call("pyc-txn", &["log", "2"]).exits(0).says("clean   committed    3 removed");
+    log.says("'py3clean -p one', for one").says("'py3clean -p two', for two");
+    system
+        .call("pyc-txn", &["status"])
+        .exits(0)
+        .says("no transaction is open")
+        .says("3 targets are published");
+}
+
+#[test]
+fn whoever_else_takes_the_lock_settles_what_is_retired() {
+    for command in [&["recover"][..], &["clean", PUBLIC], &["stage"], &["rollback"]] {
+        let system = cleaned(&["a.py"]);
+        let outcome = system.call("pyc-txn", command).exits(0).does_not_say("interrupted");
+        let state: String = system.world.query("SELECT state FROM transactions WHERE kind = 'clean'");
+        assert_eq!(state, "committed", "{}", outcome.context());
+        let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("reused 1 ");
+        assert_eq!(names(&retired(&system)), [""; 0], "{}", outcome.context());
+    }
+}
+
+#[test]
+fn what_python_writes_before_the_run_ends_stays() {
+    let system = cleaned(&["a.py"]);
+    let source = system.at(&format!("{PUBLIC}/a.py"));
+    let path = format!("{PUBLIC}/a.py");
+    let script = "import py_compile, sys; py_compile.compile(sys.argv[1], dfile=sys.argv[2])";
+    let written = std::process::Command::new(PYTHON).args(["-c", script]).arg(source).arg(path).status();
+    assert!(written.unwrap().success());
+    let before = fs::metadata(system.pyc("a.py")).unwrap().ino();
+    let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("adopted 1 ");
+    assert_eq!(fs::metadata(system.pyc("a.py")).unwrap().ino(), before, "{}", outcome.context());
+}
+
+#[test]
+fn a_package_that_is_cleaned_twice_in_a_run_has_no_bytecode_left() {
+    let system = cleaned(&["a.py"]);
+    fs::create_dir_all(system.pyc("a.py").parent().unwrap()).unwrap();
+    fs::write(system.pyc("a.py"), "another").unwrap();
+    let outcome = system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);
+    assert!(!system.pyc("a.py").exists(), "{}", outcome.context());
+    let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("compiled 1 ");
+    assert_eq!(names(&retired(&system)), [""; 0], "{}", outcome.context());
 }
 
 #[test]

@@ -72,9 +72,13 @@ impl System {
 
     /// `py3clean` of everything, in a maintainer script.
     fn retire(&self, fault: Option<&str>) -> Outcome {
+        self.retire_below(&[self.root().join(PUBLIC), self.world.tree()], fault)
+    }
+
+    fn retire_below(&self, places: &[PathBuf], fault: Option<&str>) -> Outcome {
         let root = self.root();
         let mut command = Command::new(root.join("bin/py3clean"));
-        command.arg(root.join(PUBLIC)).arg(self.world.tree()).env("PATH", root.join("bin"));
+        command.args(places).env("PATH", root.join("bin"));
         command.env("DPKG_ROOT", &root).env("DPKG_ADMINDIR", root.join("var/lib/dpkg"));
         command.env("DPKG_MAINTSCRIPT_PACKAGE", "pkg").env_remove("DPKG_FORCE");
         command.env_remove("PYC_TXN_FAULT").envs(fault.map(|fault| ("PYC_TXN_FAULT", fault)));
@@ -128,6 +132,37 @@ fn retiring_stopped_at_any_step_keeps_everything_or_retires_everything() {
         }
         if stopped.signal.is_none() {
             assert!(step > 8, "only {step} steps\n{context}");
+            stopped.exits(0);
+            return;
+        }
+    }
+}
+
+#[test]
+fn retiring_more_stopped_at_any_step_keeps_or_retires_all_of_that_and_loses_nothing_else() {
+    let mut system = System::new();
+    let is_private = |name: &str| name.contains("private");
+    for step in 1.. {
+        let all = system.install();
+        system.retire_below(&[system.root().join(PUBLIC)], None).exits(0);
+        let stopped = system.retire_below(&[system.world.tree()], Some(&format!("abort@{step}")));
+        let found = system.bytecode(stopped.context());
+        assert!(found.iter().all(|(name, _)| is_private(name)), "{}", stopped.context());
+        // Now and then the next package is not the end of the run.
+        if step % 2 == 0 {
+            system.retire_below(&[system.root().join(PUBLIC)], None).exits(0);
+        }
+        let recovered = system.world.run(&["recover", "--root", system.root().to_str().unwrap()]).exits(0);
+        let context = format!("{}{}", stopped.context(), recovered.context());
+        let is_retired = system.world.query::<i64>("SELECT count(*) FROM retired") == 4;
+        let mut expected = all.clone();
+        expected.retain(|name, _| is_private(name) && !is_retired);
+        assert_eq!(system.bytecode(&context), expected, "{context}");
+        fs::remove_file(system.dropped()).unwrap();
+        let reused = if is_retired { "reused 3" } else { "reused 2" };
+        system.is_upgraded(&all).does_not_say("compiled").says(reused);
+        if stopped.signal.is_none() {
+            assert!(step > 4 && is_retired, "only {step} steps\n{context}");
             stopped.exits(0);
             return;
         }

@@ -8,7 +8,7 @@ use super::error::Result;
 use super::history;
 use super::registry::{Directories, bytes, mode_word, unreadable};
 use super::transitions::now;
-use crate::txn::intent::{Action, Group, TxnId};
+use crate::txn::intent::{Action, Batch, Directory, Group, Intent, IntentId, TxnId};
 
 /// What becomes of a file that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,33 +36,28 @@ impl Journal {
     }
 
     /// Records and decides a removal in one write: it has nothing to stage. Pending intents for the same
-    /// targets are forgotten.
+    /// targets are forgotten. What is retired is added to the transaction that is retiring, which begins with it if
+    /// there is none. The intents are those that were decided just now.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub fn record_clean(&mut self, groups: &[Group], removal: Removal) -> Result<TxnId> {
+    pub fn record_clean(&mut self, groups: &[Group], removal: Removal) -> Result<(TxnId, Batch)> {
         let command = self.command.clone();
         self.write("journal: decide clean", |write| {
-            let txn = write.query_row(
-                "INSERT INTO transactions (kind, state, began) VALUES ('clean', 'committing', ?1) RETURNING id",
-                [now()],
-                |row| row.get(0),
-            )?;
-            insert(write, txn, groups)?;
+            let retires = removal == Removal::Retire;
+            let open = if retires { retiring(write)? } else { None };
+            let txn = match open {
+                Some(txn) => txn,
+                None => write.query_row(
+                    "INSERT INTO transactions (kind, state, held, began) VALUES ('clean', 'committing', ?1, ?2)
+                     RETURNING id",
+                    (retires, now()),
+                    |row| row.get(0),
+                )?,
+            };
+            let batch = insert_removals(write, txn, groups, retires)?;
             history::note_request(write, txn, &command, groups)?;
-            write.execute(
-                "UPDATE intents SET outcome = 'removed',
-                        retire = ?2 AND (directory, target) IN (SELECT directory, target FROM ledger)
-                 WHERE txn = ?1",
-                (txn, removal == Removal::Retire),
-            )?;
-            write.execute(
-                "DELETE FROM intents WHERE source IS NOT NULL
-                     AND txn = (SELECT id FROM transactions WHERE state = 'recording')
-                     AND (directory, target) IN (SELECT directory, target FROM intents WHERE txn = ?1)",
-                [txn],
-            )?;
-            Ok(TxnId(txn))
+            Ok((TxnId(txn), batch))
         })
     }
 
@@ -79,6 +74,12 @@ pub(super) fn recording(connection: &Connection) -> rusqlite::Result<Option<i64>
     connection
         .query_row("SELECT id FROM transactions WHERE state = 'recording'", [], |row| row.get(0))
         .optional()
+}
+
+/// The transaction that is retiring: decided, and held for what else is to be retired.
+fn retiring(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let query = "SELECT id FROM transactions WHERE state = 'committing' AND held";
+    connection.query_row(query, [], |row| row.get(0)).optional()
 }
 
 pub(super) fn open_or_begin(connection: &Connection) -> rusqlite::Result<i64> {
@@ -120,6 +121,46 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
         }
     }
     Ok(())
+}
+
+/// Adds removals to a clean, with their outcome. One for a target that has one already, because it came back meanwhile,
+/// takes its place; what was retired there before is then of no more use. They are found one by one, never by the
+/// transaction, which has those of all packages that dpkg worked on.
+fn insert_removals(
+    connection: &Connection,
+    txn: i64,
+    groups: &[Group],
+    retires: bool,
+) -> rusqlite::Result<Batch> {
+    let recording = recording(connection)?;
+    let mut directories = Directories::default();
+    let mut number = take_numbers(connection, groups.iter().map(|group| group.actions.len()).sum())?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO intents (id, txn, directory, target, owner, outcome, retire)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'removed',
+                 ?6 AND EXISTS (SELECT 1 FROM ledger WHERE directory = ?3 AND target = ?4))
+         RETURNING retire",
+    )?;
+    let mut forget = connection.prepare_cached(
+        "DELETE FROM intents WHERE txn = ?1 AND directory = ?2 AND target = ?3 AND source IS NOT NULL",
+    )?;
+    let mut batch = Batch::default();
+    for group in groups {
+        let directory = directories.number(connection, &group.directory)?;
+        batch.directories.push(Directory { number: directory, path: group.directory.clone() });
+        for action in &group.actions {
+            let target = bytes(action.target());
+            if let Some(recording) = recording {
+                forget.execute(params![recording, directory, target])?;
+            }
+            let values = params![number, txn, directory, target, group.owner, retires];
+            let retire = insert.query_row(values, |row| row.get(0))?;
+            let (id, place) = (IntentId(number), batch.directories.len() - 1);
+            batch.intents.push(Intent { id, directory: place, action: action.clone(), made: None, retire });
+            number += 1;
+        }
+    }
+    Ok(batch)
 }
 
 /// Takes numbers for so many intents; the first of them.

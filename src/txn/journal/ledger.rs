@@ -64,7 +64,7 @@ pub struct Shelf {
 }
 
 impl Journal {
-    /// What the ledger has of one directory.
+    /// What the ledger has of one directory, and what of it will stay.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -72,19 +72,19 @@ impl Journal {
         self.read(|connection| read_shelf(connection, directory))
     }
 
-    /// What the ledger has of directories, in their order.
+    /// What the ledger has of directories, and what of it will stay; in their order.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn shelves<'a>(&self, directories: impl Iterator<Item = &'a Path>) -> Result<Vec<Shelf>> {
         self.read(|connection| {
-            // To take and give back SQLite's lock for each would cost as much as to read them.
+            // In one read: each has SQLite take a lock and look for what a crash has left.
             let together = connection.unchecked_transaction()?;
             directories.map(|directory| read_shelf(&together, directory)).collect()
         })
     }
 
-    /// The directory `top` and those below it in which something is published.
+    /// The directory `top` and those below it in which something is published that will stay.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -93,12 +93,12 @@ impl Journal {
         // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
         let stem = top.strip_suffix(b"/").unwrap_or(top);
         self.read(|connection| {
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare(&format!(
                 "SELECT path FROM directories
                  WHERE (path = ?1 OR (path >= ?2 AND path < ?3))
-                       AND EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id)
-                 ORDER BY path",
-            )?;
+                       AND EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id AND {STAYS})
+                 ORDER BY path"
+            ))?;
             let below = (top, [stem, b"/"].concat(), [stem, b"0"].concat());
             statement.query_map(below, |row| path(row, 0))?.collect()
         })
@@ -152,7 +152,8 @@ fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<She
         .optional()?;
     let Some(number) = number else { return Ok(shelf) };
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT target, {ENTRY} FROM ledger JOIN facts ON facts.id = ledger.facts WHERE directory = ?1"
+        "SELECT target, {ENTRY} FROM ledger JOIN facts ON facts.id = ledger.facts
+         WHERE directory = ?1 AND {STAYS}"
     ))?;
     let mut rows = statement.query([number])?;
     while let Some(row) = rows.next()? {
@@ -168,6 +169,12 @@ fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<She
     }
     Ok(shelf)
 }
+
+/// Of the ledger, what no transaction is decided to remove: that may be gone, and will be.
+pub(super) const STAYS: &str = "NOT EXISTS (
+    SELECT 1 FROM intents
+    WHERE intents.txn = (SELECT id FROM transactions WHERE state = 'committing') AND outcome = 'removed'
+          AND intents.directory = ledger.directory AND intents.target = ledger.target)";
 
 /// The columns of a [`LedgerEntry`].
 const ENTRY: &str = "ledger.interpreter, ledger.mode, facts.inode, facts.size, facts.mtime, facts.ctime,

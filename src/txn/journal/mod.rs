@@ -4,11 +4,13 @@
 //! evidence that what it claims is true on disk. It must not know how files are staged or published.
 //!
 //! # Durability
-//! `journal_mode = TRUNCATE` and `synchronous = EXTRA`. A commit returns only when the change is on the medium
-//! *and* the rollback journal that could take it back is gone from the medium: TRUNCATE empties that file and,
-//! from `FULL` on, syncs it (in the DELETE mode it is the `EXTRA` sync of the directory that makes the unlink
-//! durable; with `FULL` alone a power cut brings the file back, and SQLite then rolls back a decision after
-//! which files have been renamed). WAL is no choice: with `NORMAL` it loses acknowledged commits, and before
+//! `journal_mode = PERSIST` and `synchronous = EXTRA`. A commit returns only when the change is on the medium
+//! *and* the rollback journal that could take it back is void on the medium: PERSIST writes zeros over the header
+//! of that file and syncs it. The file keeps its blocks, and what is written to it stays within them, so that its
+//! `fdatasync(2)`, which Debian's SQLite uses, needs no commit of the filesystem; TRUNCATE, which is as safe, gives the
+//! blocks back and takes new ones with every write. (In the DELETE mode it is the `EXTRA` sync of the directory that
+//! makes the unlink durable; with `FULL` alone a power cut brings the file back, and SQLite then rolls back a decision
+//! after which files have been renamed.) WAL is no choice: with `NORMAL` it loses acknowledged commits, and before
 //! 3.51.3 several connections can corrupt it, while Debian 12 has 3.40.
 
 mod batch;
@@ -51,6 +53,9 @@ pub const FILE: &str = "journal.sqlite3";
 /// How long a statement waits for another process's write. Writes are short: the longest is that of some
 /// 100,000 outcomes.
 const PATIENCE_MS: u32 = 60_000;
+
+/// What the rollback journal keeps of its length, in bytes: enough for the pages that a maintainer script changes.
+const ROLLBACK_LENGTH: i64 = 1 << 20;
 
 /// An open journal.
 #[derive(Debug)]
@@ -97,9 +102,10 @@ impl Journal {
         connection.pragma_update(None, "busy_timeout", PATIENCE_MS).map_err(failed)?;
         // The busy time-out holds from here on; the first read of the file is in the next line.
         connection
-            .pragma_update(None, "journal_mode", "TRUNCATE")
+            .pragma_update(None, "journal_mode", "PERSIST")
             .or_else(ignore_read_only)
             .map_err(failed)?;
+        connection.pragma_update(None, "journal_size_limit", ROLLBACK_LENGTH).map_err(failed)?;
         let synchronous = if disk::is_durable() { "EXTRA" } else { "OFF" };
         connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;

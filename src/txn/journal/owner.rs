@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Journal;
 use super::error::Result;
+use super::ledger::STAYS;
 use super::registry::{bytes, name, path};
 use super::report::lossy;
 use crate::python::pycache::{self, Remnant, Target};
@@ -49,13 +50,13 @@ impl Journal {
         let is_cached = parent.file_name().is_some_and(|name| name == pycache::DIRECTORY);
         let directory = if is_cached { parent.parent().unwrap_or(parent) } else { parent };
         self.read(|connection| {
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare(&format!(
                 "SELECT directories.path, target, ledger.owner, interpreters.path, cache_tag, mode, txn, ended
                  FROM ledger JOIN directories ON directories.id = directory
                  JOIN interpreters ON interpreters.id = interpreter
                  LEFT JOIN transactions ON transactions.id = txn
-                 WHERE directories.path = ?1 ORDER BY target",
-            )?;
+                 WHERE directories.path = ?1 AND {STAYS} ORDER BY target"
+            ))?;
             let mut found = Vec::new();
             let mut rows = statement.query([bytes(directory.as_os_str())])?;
             while let Some(row) = rows.next()? {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Journal;
 use super::error::Result;
 use super::history::{self, CauseReport};
+use super::ledger::STAYS;
 use super::registry::{name, path};
 use crate::txn::intent::TxnId;
 
@@ -77,7 +78,7 @@ pub struct TransactionReport {
     pub kind: String,
     /// See [`crate::txn::state::State`].
     pub state: String,
-    /// Whether it is staged, to be published by a later commit.
+    /// Whether it waits for a later commit: staged, to be published by it, or retiring, to be settled.
     pub held: bool,
     /// Seconds since 1970 (UTC).
     pub began: i64,
@@ -242,13 +243,13 @@ impl Journal {
     /// The journal cannot be read.
     pub fn warnings(&self) -> Result<Vec<WarningReport>> {
         self.read(|connection| {
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare(&format!(
                 "SELECT path, source, warnings
                  FROM warnings JOIN ledger USING (directory, target)
                  JOIN facts ON facts.id = ledger.facts AND facts.source_hash = warnings.source_hash
                  JOIN directories ON directories.id = directory
-                 ORDER BY path, source",
-            )?;
+                 WHERE {STAYS} ORDER BY path, source"
+            ))?;
             let rows = statement.query_map([], |row| {
                 Ok(WarningReport { path: path(row, 0)?.join(name(row, 1)?), warnings: row.get(2)? })
             })?;
@@ -262,7 +263,8 @@ impl Journal {
     /// The journal cannot be read.
     pub fn published_count(&self) -> Result<u64> {
         self.read(|connection| {
-            let count: i64 = connection.query_row("SELECT count(*) FROM ledger", [], |row| row.get(0))?;
+            let query = format!("SELECT count(*) FROM ledger WHERE {STAYS}");
+            let count: i64 = connection.query_row(&query, [], |row| row.get(0))?;
             Ok(count.cast_unsigned())
         })
     }

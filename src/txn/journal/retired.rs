@@ -83,12 +83,13 @@ impl Journal {
         })
     }
 
-    /// Whether anything is retired.
+    /// Whether anything is retired, or a transaction is decided that may be retiring.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn has_retired(&self) -> Result<bool> {
-        let query = "SELECT EXISTS (SELECT 1 FROM retired)";
+        let query = "SELECT EXISTS (SELECT 1 FROM retired)
+                            OR EXISTS (SELECT 1 FROM transactions WHERE state = 'committing')";
         self.read(|connection| connection.query_row(query, [], |row| row.get(0)))
     }
 

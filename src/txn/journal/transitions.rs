@@ -15,7 +15,8 @@ use crate::txn::intent::{Facts, Fault, IntentId, Outcome, TxnId};
 use crate::txn::state::State;
 
 impl Journal {
-    /// Transactions that have not ended, the oldest first, with their states and whether they are held.
+    /// Transactions that have not ended, the oldest first, with their states and whether they are held (see
+    /// [`super::TransactionReport::held`]).
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -189,7 +190,8 @@ fn end(
     message: Option<&str>,
     took: i64,
 ) -> rusqlite::Result<()> {
-    let query = "UPDATE transactions SET state = ?2, ended = ?3, message = ?4, took = coalesce(took, 0) + ?5
+    let query = "UPDATE transactions SET state = ?2, held = 0, ended = ?3, message = ?4,
+                                         took = coalesce(took, 0) + ?5
                  WHERE id = ?1";
     write.execute(query, params![txn.0, state.word(), now(), message, took])?;
     Ok(())
