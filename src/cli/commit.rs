@@ -21,10 +21,6 @@ use super::args::{Compiling, Selection};
 use super::selection::{self, Selected};
 use super::session::Run;
 
-/// From how many directories on it costs less to write seals than to look into the directories the next time: some 5 ms
-/// beside 40 µs for each.
-const WORTH_A_WRITE: usize = 128;
-
 /// Makes a plan from what the journal says.
 pub(super) type Planning<'a> = dyn FnMut(&mut Journal) -> Result<Plan> + 'a;
 
@@ -39,7 +35,6 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
         if !plan.is_empty() {
             writer.journal.record(&std::mem::take(&mut plan.groups))?;
         }
-        plan.seals.retain(|tree| tree.fresh >= WORTH_A_WRITE);
         if !plan.seals.is_empty() {
             writer.journal.seal(&mut plan.seals)?;
             let fresh: usize = plan.seals.iter().map(|tree| tree.fresh).sum();

@@ -4,6 +4,7 @@
 //! nothing.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::compilers::Compiler;
@@ -28,8 +29,8 @@ pub(super) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Adds to `plan` what is to be done in a directory, for the package `owner`, and what there is to say of it; its
-    /// seal, if there is nothing. `asked` names sources that were looked for where the listing is not complete.
+    /// Adds to `plan` what is to be done in a directory, for the package `owner`, and what there is to say of it; if there
+    /// is nothing to be done, the directory and its seal. `asked` names sources that were looked for where the listing is not complete.
     pub(super) fn add(
         &self,
         mut listing: Listing,
@@ -37,7 +38,7 @@ impl Comparison<'_> {
         shelf: &Shelf,
         asked: &[OsString],
         plan: &mut Plan,
-    ) -> Seal {
+    ) -> Option<(PathBuf, Seal)> {
         let cache = read_cache(&mut listing, &mut plan.problems);
         let place = Place { listing: &listing, shelf, cache: &cache };
         let (current, refused) = (plan.current, plan.refused.len());
@@ -61,10 +62,12 @@ impl Comparison<'_> {
         let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
         actions.extend(gone.chain(left).map(Action::Remove));
         let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
-        let seal =
-            if actions.is_empty() && !is_refused { self.seal(&place, current) } else { Seal::default() };
+        if actions.is_empty() {
+            let seal = if is_refused { Seal::default() } else { self.seal(&place, current) };
+            return Some((listing.directory, seal));
+        }
         plan.add(listing.directory, owner.map(str::to_owned), actions);
-        seal
+        None
     }
 
     /// The seal of a directory in which nothing is to be done and `current` targets are right.

@@ -65,7 +65,7 @@ pub struct Plan {
     pub refused: Vec<String>,
     /// What could not be examined, and why.
     pub problems: Vec<String>,
-    /// Trees in which something could be sealed.
+    /// Trees of which so much could be sealed that it is worth to be written.
     pub seals: Vec<Seals>,
     /// Whether it has all that is wanted: what is retired and not in it is not wanted any more.
     pub is_everything: bool,
@@ -173,21 +173,23 @@ impl Planner<'_> {
             let (mut part, mut seals) = (Plan::default(), Vec::new());
             let taken = shelves.take(listings.iter().map(|listing| listing.directory.as_path()))?;
             for (listing, shelf) in listings.into_iter().zip(taken) {
-                let directory = listing.directory.clone();
-                seals.push((directory, comparison.add(listing, None, &shelf, &[], &mut part)));
+                seals.extend(comparison.add(listing, None, &shelf, &[], &mut part));
             }
             Ok((part, seals))
         };
-        let mut fresh = Vec::new();
         let walk = Walk::unsealed(root, &survey);
-        for (part, seals) in walk.visit(walk::THREADS, &mut plan.problems, compare)? {
+        let parts = walk.visit(walk::THREADS, &mut plan.problems, compare)?;
+        let (mut fresh, planned) = (Vec::new(), plan.groups.len());
+        plan.groups.reserve_exact(parts.iter().map(|(part, _)| part.groups.len()).sum());
+        for (part, seals) in parts {
             plan.append(part);
             fresh.extend(seals);
         }
         if !survey.is_whole() {
             self.plan_gone(top, &comparison, plan)?;
         }
-        plan.seals.extend(survey.renew(fresh));
+        let busy: Vec<&Path> = plan.groups[planned..].iter().map(|group| group.directory.as_path()).collect();
+        plan.seals.extend(survey.renew(fresh, &busy));
         Ok(())
     }
 
