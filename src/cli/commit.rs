@@ -1,16 +1,17 @@
 //! `commit`, `record`, `stage`, `recover` and `rollback`.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
 use crate::disk::Escaped;
 use crate::txn::compilers::{self, Compiler};
-use crate::txn::intent::{Action, TxnId};
+use crate::txn::intent::{Action, Group, TxnId};
 use crate::txn::journal::Journal;
 use crate::txn::lock::Writer;
 use crate::txn::observer::Observer;
-use crate::txn::plan::{Plan, Planner, located};
+use crate::txn::plan::{Plan, Planner, Taker, located};
 use crate::txn::publish::Committing;
 use crate::txn::retired;
 use crate::txn::stage::{Recording, Staged};
@@ -166,7 +167,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
-    let mut plan = make_plan(run, journal.as_ref(), &known, &compilers, selection, compiling)?;
+    let mut plan = make_plan(run, (journal.as_ref(), &known, None), &compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
     for group in &plan.groups {
         for action in &group.actions {
@@ -195,25 +196,48 @@ fn pending(journal: Option<&Journal>) -> Result<u64> {
 }
 
 /// The plan for what was asked, with interpreters resolved and remembered.
-pub(super) fn plan(
+fn plan(run: &Run<'_>, journal: &mut Journal, selection: &Selection, compiling: &Compiling) -> Result<Plan> {
+    plan_with(run, journal, (selection, compiling), None)
+}
+
+/// As [`plan`]; the larger part of a large one is recorded at once.
+pub(super) fn plan_and_record(
     run: &Run<'_>,
     journal: &mut Journal,
     selection: &Selection,
     compiling: &Compiling,
 ) -> Result<Plan> {
+    // The plan's own journal is read meanwhile.
+    let writes = Mutex::new(None);
+    let record = |groups: Vec<Group>| {
+        let mut journal = writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = match &mut *journal {
+            Some(journal) => journal,
+            place => place.insert(run.journal()?),
+        };
+        Ok(journal.record(&groups).map(drop)?)
+    };
+    plan_with(run, journal, (selection, compiling), Some(&record))
+}
+
+fn plan_with(
+    run: &Run<'_>,
+    journal: &mut Journal,
+    (selection, compiling): (&Selection, &Compiling),
+    taker: Option<&Taker<'_>>,
+) -> Result<Plan> {
     let mut problems = Vec::new();
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
-    let mut plan = make_plan(run, Some(journal), &known, &compilers, selection, compiling)?;
+    let mut plan = make_plan(run, (Some(journal), &known, taker), &compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
     Ok(plan)
 }
 
 fn make_plan(
     run: &Run<'_>,
-    journal: Option<&Journal>,
-    known: &[Compiler],
+    (journal, known, taker): (Option<&Journal>, &[Compiler], Option<&Taker<'_>>),
     compilers: &[Compiler],
     selection: &Selection,
     compiling: &Compiling,
@@ -223,7 +247,7 @@ fn make_plan(
     if compilers.is_empty() && !selection.paths.is_empty() {
         bail!("no supported Python is installed\nhint: name one with --python");
     }
-    let planner = Planner { root, journal, known };
+    let planner = Planner { root, journal, known, taker };
     let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
     plan.problems.extend(selected.problems);
     if selection.is_empty() {

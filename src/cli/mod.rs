@@ -142,7 +142,7 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Commit { selection, compiling, .. } => {
             // What nobody named can be found by the later commit that makes up for this one.
             let is_asked = run.config.settings.enabled || !selection.is_empty();
-            let mut planning = |journal: &mut _| commit::plan(run, journal, selection, compiling);
+            let mut planning = |journal: &mut _| commit::plan_and_record(run, journal, selection, compiling);
             commit::commit(run, is_asked.then_some(&mut planning))
         }
         Command::Record { selection, compiling } => commit::record(run, selection, compiling),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -14,7 +15,7 @@ use super::compilers::Compiler;
 use super::intent::{Action, Group, Hash, InterpreterId};
 use super::journal::{Journal, Shelf, Shelves};
 use super::retired;
-use super::seal::{Seals, Surveyor};
+use super::seal::{Seal, Seals, Surveyor};
 use super::tree::{self, Listing};
 use super::walk::{self, Walk};
 use crate::disk::Escaped;
@@ -139,7 +140,16 @@ pub struct Planner<'a> {
     pub journal: Option<&'a Journal>,
     /// Every interpreter the journal knows.
     pub known: &'a [Compiler],
+    /// Takes what is planned so far of a tree, each time that it is much, so that memory does not grow with the tree;
+    /// `None`: the plan has all of it.
+    pub taker: Option<&'a Taker<'a>>,
 }
+
+/// Takes a part of a plan.
+pub type Taker<'a> = dyn Fn(Vec<Group>) -> Result<()> + Sync + 'a;
+
+/// So many actions are much.
+const MUCH: usize = 2048;
 
 impl Planner<'_> {
     /// Plans the compilation of a request, and the removal of published targets whose source is gone.
@@ -168,28 +178,39 @@ impl Planner<'_> {
         let surveyor = Surveyor { journal, terms: wishes.sealed(), root, threads: walk::THREADS };
         let survey = surveyor.survey(top)?;
         plan.current += survey.current();
-        let shelves = Shelves::of(journal);
+        let (shelves, taker) = (Shelves::of(journal), self.taker);
+        // Where nothing is published yet nothing can be sealed.
+        let may_seal =
+            wishes.sealed().is_some() && journal.map_or(Ok(false), |journal| journal.has_published(top))?;
+        let much = Mutex::new(Vec::new());
         let compare = |listings: Vec<Listing>| {
             let (mut part, mut seals) = (Plan::default(), Vec::new());
             let taken = shelves.take(listings.iter().map(|listing| listing.directory.as_path()))?;
             for (listing, shelf) in listings.into_iter().zip(taken) {
                 seals.extend(comparison.add(listing, None, &shelf, &[], &mut part));
             }
+            let busy = part.groups.iter().map(|group| (group.directory.clone(), Seal::default()));
+            seals = if may_seal { busy.chain(seals).collect() } else { Vec::new() };
+            if let Some(taker) = taker {
+                let mut much = much.lock().unwrap_or_else(PoisonError::into_inner);
+                much.append(&mut part.groups);
+                if much.iter().map(|group: &Group| group.actions.len()).sum::<usize>() >= MUCH {
+                    taker(std::mem::take(&mut *much))?;
+                }
+            }
             Ok((part, seals))
         };
+        let mut fresh = Vec::new();
         let walk = Walk::unsealed(root, &survey);
-        let parts = walk.visit(walk::THREADS, &mut plan.problems, compare)?;
-        let (mut fresh, planned) = (Vec::new(), plan.groups.len());
-        plan.groups.reserve_exact(parts.iter().map(|(part, _)| part.groups.len()).sum());
-        for (part, seals) in parts {
+        for (part, seals) in walk.visit(walk::THREADS, &mut plan.problems, compare)? {
             plan.append(part);
             fresh.extend(seals);
         }
+        plan.groups.append(&mut much.into_inner().unwrap_or_else(PoisonError::into_inner));
         if !survey.is_whole() {
             self.plan_gone(top, &comparison, plan)?;
         }
-        let busy: Vec<&Path> = plan.groups[planned..].iter().map(|group| group.directory.as_path()).collect();
-        plan.seals.extend(survey.renew(fresh, &busy));
+        plan.seals.extend(survey.renew(fresh));
         Ok(())
     }
 

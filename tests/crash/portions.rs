@@ -139,3 +139,38 @@ fn a_commit_of_several_portions_stopped_while_it_publishes_is_finished_by_the_ne
         tree.is_completed();
     }
 }
+
+/// A plan that is recorded in parts.
+#[test]
+fn a_run_stopped_between_two_parts_of_its_plan_leaves_intents_that_the_next_one_takes_on() {
+    let world = World::new_in(&memory());
+    let (directories, each) = (96, 60);
+    for directory in 0..directories {
+        for number in 0..each {
+            world.write(format!("p{directory}/m{number}.py"), format!("VERSION = {number}\n"));
+        }
+    }
+    let all = directories * each;
+    let trace = world.beside("trace");
+    let commit = |fault: Option<String>| {
+        let mut command = world.command(&["commit"]);
+        command.arg(world.tree()).env("PYC_TXN_TRACE", &trace);
+        command.envs(fault.map(|fault| ("PYC_TXN_FAULT", fault)));
+        world.outcome(command)
+    };
+    let outcome = commit(None).exits(0).says(&format!("compiled {all} "));
+    let steps = trace::read(&trace);
+    let parts: Vec<usize> =
+        steps.iter().filter(|step| step.name == "journal: record").map(|step| step.number).collect();
+    assert!(parts.len() > 1, "{}", outcome.context());
+    world.run(&["clean", world.tree().to_str().unwrap()]).exits(0);
+    fs::remove_dir_all(world.state()).unwrap();
+    fs::remove_file(&trace).unwrap();
+    commit(Some(format!("abort@{}", parts[1])));
+    let pending: i64 = world.query("SELECT count(*) FROM intents WHERE outcome IS NULL");
+    assert!(pending > 0 && pending < all.into(), "{pending} of {all} are pending");
+    let outcome = world.commit().exits(0).says(&format!("compiled {all} "));
+    let bytecode = world.tree_files().iter().filter(|name| name.ends_with(".pyc")).count();
+    assert_eq!(bytecode as i64, all.into(), "{}", outcome.context());
+    assert_eq!(world.query::<i64>("SELECT count(*) FROM transactions WHERE state = 'committed'"), 1);
+}

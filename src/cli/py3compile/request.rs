@@ -127,7 +127,7 @@ impl Request {
             compilers.push(compilers::resolve_or_remember(journal, &path, run.interrupt)?);
         }
         let known = compilers::known(journal)?;
-        let planner = Planner { root, journal: Some(journal), known: &known };
+        let planner = Planner { root, journal: Some(journal), known: &known, taker: None };
         let mut plan = Plan { problems: self.problems.clone(), ..Plan::default() };
         for part in &self.parts {
             plan.append(self.plan_part(run, &planner, part, &compilers)?);

@@ -89,19 +89,18 @@ impl Journal {
     /// # Errors
     /// The journal cannot be read.
     pub fn published_below(&self, top: &Path) -> Result<Vec<PathBuf>> {
-        let top = top.as_os_str().as_bytes();
-        // Paths below are those between `top/` and `top0`: the byte behind the slash is the zero.
-        let stem = top.strip_suffix(b"/").unwrap_or(top);
         self.read(|connection| {
-            let mut statement = connection.prepare(&format!(
-                "SELECT path FROM directories
-                 WHERE (path = ?1 OR (path >= ?2 AND path < ?3))
-                       AND EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id AND {STAYS})
-                 ORDER BY path"
-            ))?;
-            let below = (top, [stem, b"/"].concat(), [stem, b"0"].concat());
-            statement.query_map(below, |row| path(row, 0))?.collect()
+            let mut statement = connection.prepare(&published_below())?;
+            statement.query_map(below(top), |row| path(row, 0))?.collect()
         })
+    }
+
+    /// Whether there is any such directory.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn has_published(&self, top: &Path) -> Result<bool> {
+        self.read(|connection| connection.prepare(&published_below())?.exists(below(top)))
     }
 
     /// What is published under the targets of a portion of a transaction's intents.
@@ -142,6 +141,24 @@ impl Journal {
             Ok(found)
         })
     }
+}
+
+/// The query for the directories [`below`] one in which something is published that stays.
+fn published_below() -> String {
+    format!(
+        "SELECT path FROM directories
+         WHERE (path = ?1 OR (path >= ?2 AND path < ?3))
+               AND EXISTS (SELECT 1 FROM ledger WHERE directory = directories.id AND {STAYS})
+         ORDER BY path"
+    )
+}
+
+/// A path, and those between which the paths below it are: `PATH/` and `PATH0`, since the byte behind the slash is the
+/// zero.
+fn below(top: &Path) -> (&[u8], Vec<u8>, Vec<u8>) {
+    let top = top.as_os_str().as_bytes();
+    let stem = top.strip_suffix(b"/").unwrap_or(top);
+    (top, [stem, b"/"].concat(), [stem, b"0"].concat())
 }
 
 fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<Shelf> {

@@ -161,17 +161,16 @@ impl Survey {
         self.whole.iter().map(|(directory, _)| directory).chain(&self.broken).cloned().collect()
     }
 
-    /// The seals of the tree with those of the directories that were looked into, but for the `busy` ones, in which
-    /// something is to be done; `None` if nothing is sealed, or it is not worth to be written.
+    /// The seals of the tree with those of the directories that were looked into; `None` if nothing is sealed, or it is
+    /// not worth to be written: there is little that is new, or something is to be done in most of them.
     #[must_use]
-    pub fn renew(self, looked_into: Vec<(PathBuf, Seal)>, busy: &[&Path]) -> Option<Seals> {
+    pub fn renew(self, looked_into: Vec<(PathBuf, Seal)>) -> Option<Seals> {
         let fresh = looked_into.iter().filter(|(_, seal)| *seal != Seal::default()).count();
-        if fresh < WORTH_A_WRITE || fresh < busy.len() {
+        if fresh < WORTH_A_WRITE || fresh < looked_into.len() - fresh {
             return None;
         }
         let (top, mut all) = (self.top, self.whole);
         all.extend(looked_into);
-        all.extend(busy.iter().map(|directory| (directory.to_path_buf(), Seal::default())));
         Some(Seals { top, terms: self.terms?, all, fresh })
     }
 }
