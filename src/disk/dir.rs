@@ -8,10 +8,10 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Error, Identity, Result, fault};
+use super::{Error, Identity, Kind, Result, fault};
 
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -147,6 +147,25 @@ impl Dir {
         }
     }
 
+    /// Renames the directory `name` in this one to `to_name` in `to`, if nothing has that name there and it can be done;
+    /// says whether it did.
+    ///
+    /// # Errors
+    /// A failure of the medium.
+    pub fn move_child(&self, name: impl AsRef<OsStr>, to: &Self, to_name: impl AsRef<OsStr>) -> Result<bool> {
+        let (from, onto) = (self.path.join(name.as_ref()), to.path.join(to_name.as_ref()));
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        let moved = fault::step("rename", &onto).and_then(|()| {
+            let (name, to_name) = (name.as_ref(), to_name.as_ref());
+            Ok(rustix::fs::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE)?)
+        });
+        match moved.map_err(|cause| Error::rename(&from, &onto, cause)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_medium() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Removes the file `name`; says whether there was one.
     ///
     /// # Errors
@@ -175,18 +194,20 @@ impl Dir {
         }
     }
 
-    /// Removes the directory `name` with the files in it; a missing one is none of its errors. There is one
-    /// level: what a staging directory holds is files.
+    /// Removes the directory `name` with all that is in it; a missing one is none of its errors.
     ///
     /// # Errors
     /// What reading or removing says.
-    pub fn remove_child_with_files(&self, name: impl AsRef<OsStr>) -> Result<()> {
+    pub fn remove_child_with_all(&self, name: impl AsRef<OsStr>) -> Result<()> {
         let child = match self.open_child(name.as_ref()) {
             Err(error) if error.is_missing() => return Ok(()),
             child => child?,
         };
-        for file in child.names()? {
-            child.remove_file(file)?;
+        for (name, kind) in child.entries()? {
+            match kind {
+                Kind::Directory => child.remove_child_with_all(name)?,
+                _ => drop(child.remove_file(name)?),
+            }
         }
         self.remove_empty_child(name).map(drop)
     }

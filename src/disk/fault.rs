@@ -4,8 +4,9 @@
 //! the feature `fault-injection` [`step`] is an empty function and the variables are not read.
 //!
 //! * `PYC_TXN_FAULT=abort@N` stops the process before step N, without destructors;
-//!   `ENOSPC@N` (or `EIO`, `EROFS`, `EMFILE`, `EXDEV`) makes step N fail; `ENOSPC@N+` that one and all behind it.
-//!   Several, with commas between them, are several faults.
+//!   `ENOSPC@N` (or `EIO`, `EROFS`, `EMFILE`) makes step N fail; `ENOSPC@N+` that one and all behind it;
+//!   `EXDEV@N` does so if step N is a rename.
+//!   Several, with commas between them, are several faults: of those at one step the first counts.
 //! * `PYC_TXN_TRACE=FILE` appends a line a step: its number, its name, its path.
 
 use std::io;
@@ -39,6 +40,8 @@ mod injection {
 
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
+    const EXDEV: i32 = 18;
+
     enum Effect {
         Abort,
         Error(i32),
@@ -60,7 +63,7 @@ mod injection {
             "EROFS" => Effect::Error(30),
             "EMFILE" => Effect::Error(24),
             "EDQUOT" => Effect::Error(122),
-            "EXDEV" => Effect::Error(18),
+            "EXDEV" => Effect::Error(EXDEV),
             _ => return None,
         };
         Some(Fault { effect, first: first.parse().ok()?, for_good })
@@ -81,6 +84,7 @@ mod injection {
         let is_due = |fault: &&Fault| number == fault.first || (fault.for_good && number > fault.first);
         match faults().iter().find(is_due).map(|fault| &fault.effect) {
             Some(Effect::Abort) => std::process::abort(),
+            Some(Effect::Error(EXDEV)) if name != "rename" => Ok(()),
             Some(Effect::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
             None => Ok(()),
         }

@@ -22,6 +22,7 @@ use super::observer::Observer;
 use super::reuse::Earlier;
 use super::site::Site;
 use super::source::{self, Source};
+use super::staged;
 use super::staging::Staging;
 use super::supply::Supply;
 use super::team::{Member, Team};
@@ -281,10 +282,11 @@ impl Surroundings<'_> {
     /// Writes a staged file.
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
         let Code { bytes, hash: code_hash, warnings, reused } = code;
-        let (id, number) = (ready.task.intent().id, self.site(&ready.task)?.place);
+        let Site { place: number, whole, .. } = self.site(&ready.task)?;
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
-        let mode = pyc_mode(ready.source.mode);
-        let pyc = place.create_file(id.0.to_string(), mode, &[ready.header.as_bytes(), bytes])?;
+        let (task, mode) = (&ready.task, pyc_mode(ready.source.mode));
+        let parts = [ready.header.as_bytes(), bytes];
+        let pyc = staged::write(place, (task.directory().number, whole), task.intent(), mode, &parts)?;
         self.staged.add(pyc.size);
         let (source, source_hash) = (ready.source.identity, ready.source_hash);
         let facts = Facts { source, source_hash, code_hash, pyc, warnings, reused };

@@ -14,9 +14,10 @@ use super::lock::Writer;
 use super::publish::Committing;
 use super::source::unreadable;
 use super::stage::{Setting, Staged, compile};
+use super::staged::{self, StagedFiles};
 use super::staging::Staging;
 use super::supply::Wanted;
-use crate::disk::{Dir, Identity};
+use crate::disk::Identity;
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
@@ -62,7 +63,7 @@ impl Staged {
             let again = self.compile_again(writer, &batch, setting)?;
             batch.intents.retain_mut(|intent| refresh(intent, &again));
             outcomes.extend(again);
-            comparison.add(&Staging::open(writer, self.0)?, batch, setting.root);
+            comparison.add(&Staging::open(writer, self.0)?, &batch, setting.root)?;
         };
         if setting.interrupt.signalled() {
             return Err(Interrupted.into());
@@ -82,7 +83,7 @@ impl Staged {
                 return Ok(comparison);
             }
             after = batch.last();
-            comparison.add(&staging, batch, root);
+            comparison.add(&staging, &batch, root)?;
         }
     }
 
@@ -95,7 +96,7 @@ impl Staged {
         let staging = Staging::open(writer, self.0)?;
         for intent in &batch.intents {
             for place in staging.places() {
-                place.remove_file(intent.id.0.to_string())?;
+                staged::remove(place, batch.directories[intent.directory].number, intent)?;
             }
         }
         // What is compiled again is durable before the decision, as everything else.
@@ -107,29 +108,34 @@ impl Staged {
 
 impl Comparison {
     /// Compares the intents of a portion.
-    fn add(&mut self, staging: &Staging, mut batch: Batch, root: &Root) {
-        for mut intent in std::mem::take(&mut batch.intents) {
-            match root.identity(&batch.path(&intent)) {
-                Ok(Some(now)) if is_unchanged(staging, &intent, &now) => {}
-                Ok(Some(now)) => {
-                    if let Action::Compile(compile) = &mut intent.action {
-                        compile.seen = now.into();
+    fn add(&mut self, staging: &Staging, batch: &Batch, root: &Root) -> Result<()> {
+        for intents in batch.by_directory() {
+            let directory = &batch.directories[intents[0].directory];
+            let staged = StagedFiles::find(staging, directory.number, intents)?;
+            for intent in intents {
+                match root.identity(&batch.path(intent)) {
+                    Ok(Some(now)) if is_unchanged(&staged, intent, &now) => {}
+                    Ok(Some(now)) => {
+                        let mut intent = intent.clone();
+                        if let Action::Compile(compile) = &mut intent.action {
+                            compile.seen = now.into();
+                        }
+                        self.changed.push(batch, intent);
                     }
-                    self.changed.push(&batch, intent);
+                    Ok(None) => self.gone.push((intent.id, Outcome::Vanished)),
+                    Err(error) => self.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
                 }
-                Ok(None) => self.gone.push((intent.id, Outcome::Vanished)),
-                Err(error) => self.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
             }
         }
+        Ok(())
     }
 }
 
 /// Whether an intent was made from the source that is there now, and its staged file is there; what was adopted has
 /// none.
-fn is_unchanged(staging: &Staging, intent: &Intent, now: &Identity) -> bool {
+fn is_unchanged(staged: &StagedFiles<'_>, intent: &Intent, now: &Identity) -> bool {
     let Some(made) = intent.made.as_ref().filter(|made| made.source == *now) else { return false };
-    let is_staged = |place: &Dir| place.has_file(intent.id.0.to_string());
-    made.staged_in.is_none_or(|number| staging.place(number).is_some_and(is_staged))
+    made.staged_in.is_none() || staged.has(intent)
 }
 
 /// Brings an intent up to what compiling it again gave; false if it has nothing staged any more.

@@ -11,7 +11,7 @@ use crate::python::pycache::{Level, Remnant, Target};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxnId(pub i64);
 
-/// The number of an intent, which is also the name of its staged file.
+/// The number of an intent; a staged file that is alone has it as its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IntentId(pub i64);
 
@@ -177,6 +177,11 @@ impl Batch {
         }
         intent.directory = self.directories.len() - 1;
         self.intents.push(intent);
+    }
+
+    /// The intents of one directory after the other's.
+    pub fn by_directory(&self) -> impl Iterator<Item = &[Intent]> {
+        self.intents.chunk_by(|one, other| one.directory == other.directory)
     }
 
     /// What of it is to be compiled, an intent each.

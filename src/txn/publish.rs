@@ -2,9 +2,10 @@
 //!
 //! `committing` → `committed`. The normal path, the path after an error and the path after a crash are this one:
 //! what is to be placed is read from the journal, and a staged file that is gone has been placed
-//! (invariant 5).
+//! (invariant 5). Where there is no `__pycache__` yet, one rename places it as it was staged, with all that is in it.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use super::lock::Writer;
 use super::observer::Observer;
 use super::retired;
 use super::source::unreadable;
+use super::staged::StagedFiles;
 use super::staging::{self, Staging};
 use crate::disk::{self, Dir, Durable, Renamed};
 use crate::interrupt::Interrupt;
@@ -68,7 +70,8 @@ impl Committing {
         observer: &dyn Observer,
     ) -> Result<Published> {
         let began = Instant::now();
-        let mut publication = self.begin(writer)?;
+        let staging = Staging::open(writer, self.txn)?;
+        let mut publication = Publication::begin(&staging, self.resumed);
         let mut after = 0;
         loop {
             let batch = writer.journal.portion(self.txn, Which::ToPublish, after)?;
@@ -97,20 +100,11 @@ impl Committing {
         interrupt: &Interrupt,
         batch: &Batch,
     ) -> Result<usize> {
-        let mut publication = self.begin(writer)?;
+        let staging = Staging::open(writer, self.txn)?;
+        let mut publication = Publication::begin(&staging, self.resumed);
         publication.publish_batch(writer, root, interrupt, batch)?;
         let is_failure = |(_, outcome): &&(IntentId, Outcome)| matches!(outcome, Outcome::Failed(_));
         Ok(publication.exceptions.iter().filter(is_failure).count())
-    }
-
-    fn begin(&self, writer: &Writer<'_>) -> Result<Publication> {
-        Ok(Publication {
-            staging: Staging::open(writer, self.txn)?,
-            retired: None,
-            resumed: self.resumed,
-            exceptions: Vec::new(),
-            changed: HashMap::new(),
-        })
     }
 }
 
@@ -128,8 +122,8 @@ impl Published {
     }
 }
 
-struct Publication {
-    staging: Staging,
+struct Publication<'s> {
+    staging: &'s Staging,
     /// Where removals keep their files, once there is one that does.
     retired: Option<Dir>,
     resumed: bool,
@@ -138,7 +132,11 @@ struct Publication {
     changed: HashMap<u64, Dir>,
 }
 
-impl Publication {
+impl<'s> Publication<'s> {
+    fn begin(staging: &'s Staging, resumed: bool) -> Self {
+        Self { staging, retired: None, resumed, exceptions: Vec::new(), changed: HashMap::new() }
+    }
+
     fn publish_batch(
         &mut self,
         writer: &Writer<'_>,
@@ -149,7 +147,7 @@ impl Publication {
         if self.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
             self.retired = Some(retired::open(writer)?);
         }
-        for intents in batch.intents.chunk_by(|one, other| one.directory == other.directory) {
+        for intents in batch.by_directory() {
             if interrupt.signalled_for(PATIENCE) {
                 return Err(Interrupted.into());
             }
@@ -160,30 +158,41 @@ impl Publication {
 
     /// Publishes what goes to one directory of sources.
     fn publish_directory(&mut self, root: &Root, directory: &Directory, intents: &[Intent]) -> Result<()> {
-        let path = root.on_disk(&directory.path);
+        let staged = StagedFiles::find(self.staging, directory.number, intents)?;
+        let dir = match Dir::open(&root.on_disk(&directory.path)) {
+            Ok(dir) => dir,
+            Err(error) => return self.except(intents, error),
+        };
+        if !staged.publish_whole(&dir, intents)? {
+            self.publish_files(&dir, &staged, intents)?;
+        }
+        self.changed.insert(dir.stat()?.st_dev, dir);
+        Ok(())
+    }
+
+    /// Publishes one file after the other.
+    fn publish_files(&mut self, dir: &Dir, staged: &StagedFiles<'_>, intents: &[Intent]) -> Result<()> {
         let places_any = intents.iter().any(|intent| matches!(intent.action, Action::Compile(_)));
         let is_forced =
             |intent: &Intent| matches!(intent.action, Action::Compile(Compile { force: true, .. }));
         let opens = intents.iter().any(is_forced);
-        let opened = Dir::open(&path).and_then(|dir| Ok((open_cache(&dir, places_any, opens)?, dir)));
-        let (cache, dir) = match opened {
-            Ok((Some(cache), dir)) => (cache, dir),
-            Ok((None, _)) => return Ok(()),
+        let cache = match open_cache(dir, places_any, opens) {
+            Ok(Some(cache)) => cache,
+            Ok(None) => return Ok(()),
             Err(error) => return self.except(intents, error),
         };
         for intent in intents {
-            if let Err(error) = self.publish_one(&cache, intent) {
+            if let Err(error) = self.publish_one(&cache, staged, intent) {
                 self.except(std::slice::from_ref(intent), error)?;
             }
         }
         if intents.iter().any(|intent| matches!(intent.action, Action::Remove(_))) {
             dir.remove_empty_child(DIRECTORY)?;
         }
-        self.changed.insert(dir.stat()?.st_dev, dir);
         Ok(())
     }
 
-    fn publish_one(&self, cache: &Dir, intent: &Intent) -> Result<(), disk::Error> {
+    fn publish_one(&self, cache: &Dir, staged: &StagedFiles<'_>, intent: &Intent) -> Result<(), disk::Error> {
         match &intent.action {
             Action::Remove(remnant) => match self.retired.as_ref().filter(|_| intent.retire) {
                 // It has been moved; what stands there now is new.
@@ -191,34 +200,38 @@ impl Publication {
                 Some(retired) => retired::keep(retired, intent.id, cache, remnant)?,
                 None => drop(cache.remove_file(remnant.name())?),
             },
-            Action::Compile(compile) => self.place(cache, intent, &compile.target)?,
+            Action::Compile(compile) => {
+                if let Some((place, name)) = staged.find_file(intent) {
+                    self.place((place, &name), (cache, &compile.target), intent.id)?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Renames a staged file to its target.
-    fn place(&self, cache: &Dir, intent: &Intent, target: &Target) -> Result<(), disk::Error> {
-        let place = intent.made.as_ref().and_then(|made| self.staging.place(made.staged_in?));
-        let Some(place) = place else {
-            return Ok(());
-        };
-        let staged = intent.id.0.to_string();
+    fn place(
+        &self,
+        (place, name): (&Dir, &OsStr),
+        (cache, target): (&Dir, &Target),
+        id: IntentId,
+    ) -> Result<(), disk::Error> {
         // A copy gets the name of an interrupted writer's file, so that whatever happens it is found and removed.
         let mut copy = target.name().to_owned();
-        copy.push(format!(".{staged}"));
+        copy.push(format!(".{}", id.0));
         if self.resumed {
             cache.remove_file(&copy)?;
         }
-        match place.rename(&staged, cache, target.name())? {
-            Renamed::Gone if place.has_file(&staged) => Err(cache.gone()),
+        match place.rename(name, cache, target.name())? {
+            Renamed::Gone if place.has_file(name) => Err(cache.gone()),
             Renamed::Moved | Renamed::Gone => Ok(()),
             Renamed::OtherFilesystem => {
                 // The trial said they were on one; quota projects are such a case.
                 cache.remove_file(&copy)?;
-                cache.copy_file(place, &staged, &copy)?;
+                cache.copy_file(place, name, &copy)?;
                 let _durable = disk::sync([cache])?;
                 cache.rename(&copy, cache, target.name())?;
-                place.remove_file(&staged)?;
+                place.remove_file(name)?;
                 Ok(())
             }
         }
@@ -247,8 +260,7 @@ impl Publication {
 fn open_cache(dir: &Dir, places_any: bool, opens: bool) -> Result<Option<Dir>, disk::Error> {
     match dir.open_child(DIRECTORY) {
         Err(error) if error.is_missing() && places_any => {
-            let mode = dir.stat()?.st_mode & 0o1777;
-            dir.create_child(DIRECTORY, mode).map(Some)
+            dir.create_child(DIRECTORY, dir.mode_of_child()?).map(Some)
         }
         Err(error) if error.is_missing() => Ok(None),
         cache => {

@@ -13,7 +13,7 @@ use super::lock::Writer;
 use super::source::unreadable;
 use super::staging::Staging;
 use super::team::{Member, Team};
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::python::pycache::DIRECTORY;
 use crate::root::Root;
 
@@ -22,6 +22,8 @@ use crate::root::Root;
 pub(super) struct Site {
     /// Whether it has a `__pycache__`.
     pub(super) has_cache: bool,
+    /// The permissions of its `__pycache__` if that is staged as a whole.
+    pub(super) whole: Option<u32>,
     /// The number of its staging directory.
     pub(super) place: usize,
 }
@@ -74,10 +76,18 @@ pub(super) fn prepare(
 
 /// Examines a directory that is to take bytecode; if it cannot, the outcome of what was to go there.
 fn examine(directory: &Path) -> Result<Result<Site, Outcome>> {
-    match Dir::open(directory).and_then(|dir| dir.writable_child(DIRECTORY)) {
-        Ok(has_cache) => Ok(Ok(Site { has_cache, place: 0 })),
+    match Dir::open(directory).and_then(|dir| site(&dir)) {
+        Ok(site) => Ok(Ok(site)),
         Err(error) if error.is_medium() => Err(error.into()),
         Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
         Err(error) => Ok(Err(unreadable(&error.to_string()))),
     }
+}
+
+fn site(dir: &Dir) -> Result<Site, disk::Error> {
+    let has_cache = dir.writable_child(DIRECTORY)?;
+    // What is made elsewhere and renamed inherits nothing.
+    let is_whole = !has_cache && !dir.bequeaths()?;
+    let whole = if is_whole { Some(dir.mode_of_child()?) } else { None };
+    Ok(Site { has_cache, whole, place: 0 })
 }

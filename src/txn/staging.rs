@@ -88,7 +88,7 @@ impl Place {
 
     fn remove(&self) -> Result<()> {
         if self.open()?.is_some() {
-            Dir::open(&self.parent)?.remove_child_with_files(&self.name)?;
+            Dir::open(&self.parent)?.remove_child_with_all(&self.name)?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ pub fn remove(writer: &Writer<'_>, txn: TxnId) -> Result<()> {
     for (_, place) in Place::noted(&own)? {
         place.remove()?;
     }
-    Ok(writer.state.open_child(DIRECTORY)?.remove_child_with_files(txn.0.to_string())?)
+    Ok(writer.state.open_child(DIRECTORY)?.remove_child_with_all(txn.0.to_string())?)
 }
 
 /// The transactions that have a staging directory.
@@ -187,14 +187,15 @@ pub fn found(state: &Dir) -> Result<Vec<TxnId>> {
 }
 
 fn open_own(state: &Dir, txn: TxnId) -> Result<Option<Dir>> {
-    present(state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string())))
+    Ok(present(state.open_child(DIRECTORY).and_then(|parent| parent.open_child(txn.0.to_string())))?)
 }
 
-fn present<T>(found: Result<T, disk::Error>) -> Result<Option<T>> {
+/// What was found, if it is there.
+pub(super) fn present<T>(found: Result<T, disk::Error>) -> Result<Option<T>, disk::Error> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::support::{Outcome, World};
+use crate::support::{Outcome, PYTHON, World};
 
 /// `nobody` and `nogroup`.
 pub const NOBODY: u32 = 65534;
@@ -266,4 +266,23 @@ pub fn executions(world: &World, command: &Command) -> Option<usize> {
     world.outcome(through(&wrapper, command)).exits(0);
     let text = fs::read_to_string(trace).unwrap();
     Some(text.lines().filter(|line| line.contains("execve") && line.ends_with("= 0")).count())
+}
+
+/// Stages the tree: it can be changed before [`commit_staged`] publishes it.
+pub fn stage(world: &World) -> Outcome {
+    world.run_on_tree(&["record", "--python", PYTHON]).exits(0);
+    world.run(&["stage"]).exits(0).says("is staged")
+}
+
+/// The staged files.
+pub fn staged(world: &World) -> Vec<PathBuf> {
+    let files = world.files().into_iter().filter(|file| file.starts_with("state/staging/"));
+    files.map(|file| world.beside(&file)).filter(|path| path.is_file()).collect()
+}
+
+/// Publishes what is staged, and asks for nothing else.
+pub fn commit_staged(world: &World) -> Outcome {
+    let nowhere = world.beside("nowhere");
+    fs::create_dir_all(&nowhere).unwrap();
+    world.run(&["commit", nowhere.to_str().unwrap()])
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::aid::{executions, names, snapshot};
+use crate::aid::{executions, names, snapshot, staged};
 use crate::support::{Outcome, PYTHON, World, python};
 
 fn json(outcome: &Outcome) -> serde_json::Value {
@@ -50,7 +50,7 @@ fn what_is_staged_is_published_by_a_commit_that_starts_no_interpreter() {
     world.run_on_tree(&["record"]).exits(0);
     world.run(&["stage"]).exits(0).says("transaction 1 is staged").says("compiled 2");
     assert_eq!(world.tree_files(), ["a.py", "b.py"]);
-    assert_eq!(names(&world.state().join("staging/1")).len(), 2);
+    assert_eq!(staged(&world).len(), 2);
     world
         .run(&["status"])
         .exits(0)

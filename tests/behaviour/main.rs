@@ -46,4 +46,5 @@ mod signals;
 mod sources;
 mod twins;
 mod verify;
+mod wholes;
 mod workers;

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 
-use crate::aid::{NOBODY, is_root, mode, names, set_mode, set_mtime, stamp, through};
+use crate::aid::{
+    NOBODY, commit_staged, is_root, mode, names, set_mode, set_mtime, stage, staged, stamp, through,
+};
 use crate::oracle;
 use crate::support::{Outcome, PYTHON, World};
 
@@ -13,20 +15,6 @@ fn commit_with_umask(world: &World, umask: &str) -> Outcome {
     command.arg(world.tree());
     let shell = format!("umask {umask}; exec \"$@\"");
     world.outcome(through(&["sh", "-c", &shell, "sh"], &command))
-}
-
-/// Stages the tree: it can be changed before [`commit_staged`] publishes it.
-fn stage(world: &World) -> Outcome {
-    world.run_on_tree(&["record", "--python", PYTHON]).exits(0);
-    world.run(&["stage"]).exits(0).says("is staged")
-}
-
-fn commit_staged(world: &World) -> Outcome {
-    world.run(&["commit", world.beside("nowhere").to_str().unwrap()])
-}
-
-fn nowhere(world: &World) {
-    fs::create_dir(world.beside("nowhere")).unwrap();
 }
 
 #[test]
@@ -122,7 +110,6 @@ fn warnings_are_kept_and_not_printed() {
 #[test]
 fn a_source_that_changes_after_it_was_staged_is_compiled_again() {
     let world = World::new();
-    nowhere(&world);
     let source = world.write("a.py", "x = 1\n");
     world.write("b.py", "x = 2\n");
     stage(&world);
@@ -137,7 +124,6 @@ fn a_source_that_changes_after_it_was_staged_is_compiled_again() {
 #[test]
 fn a_source_that_is_replaced_after_it_was_staged_by_one_of_the_same_size_and_time_is_compiled_again() {
     let world = World::new();
-    nowhere(&world);
     let source = world.write("a.py", "x = 1\n");
     set_mtime(&source, 1_500_000_000, 0);
     stage(&world);
@@ -151,7 +137,6 @@ fn a_source_that_is_replaced_after_it_was_staged_by_one_of_the_same_size_and_tim
 #[test]
 fn a_source_that_is_touched_after_it_was_staged_has_its_new_time_in_its_bytecode() {
     let world = World::new();
-    nowhere(&world);
     let source = world.write("a.py", "x = 1\n");
     stage(&world);
     set_mtime(&source, 1_234_567_890, 987_654_321);
@@ -163,7 +148,6 @@ fn a_source_that_is_touched_after_it_was_staged_has_its_new_time_in_its_bytecode
 #[test]
 fn a_source_that_breaks_after_it_was_staged_is_a_failure() {
     let world = World::new();
-    nowhere(&world);
     let source = world.write("a.py", "x = 1\n");
     world.write("b.py", "x = 2\n");
     stage(&world);
@@ -175,7 +159,6 @@ fn a_source_that_breaks_after_it_was_staged_is_a_failure() {
 #[test]
 fn a_source_that_is_removed_after_it_was_staged_is_dropped() {
     let world = World::new();
-    nowhere(&world);
     let source = world.write("gone/a.py", "x = 1\n");
     world.write("b.py", "x = 2\n");
     stage(&world);
@@ -190,7 +173,6 @@ fn a_source_that_is_removed_after_it_was_staged_is_dropped() {
 #[test]
 fn a_directory_that_is_removed_after_it_was_staged_is_not_made_again() {
     let world = World::new();
-    nowhere(&world);
     world.write("gone/a.py", "x = 1\n");
     stage(&world);
     fs::remove_dir_all(world.tree().join("gone")).unwrap();
@@ -208,7 +190,6 @@ fn move_and_link(world: &World, to: &Path) {
 #[test]
 fn a_directory_that_becomes_a_symlink_after_it_was_staged_is_not_followed() {
     let world = World::new();
-    nowhere(&world);
     world.write("pkg/a.py", "x = 1\n");
     world.write("b.py", "x = 2\n");
     stage(&world);
@@ -224,7 +205,6 @@ fn a_directory_that_becomes_a_symlink_after_it_was_staged_is_not_followed() {
 #[test]
 fn a_directory_above_that_becomes_a_symlink_is_not_followed_either() {
     let world = World::new();
-    nowhere(&world);
     world.write("pkg/sub/deep/a.py", "x = 1\n");
     stage(&world);
     let elsewhere = world.beside("elsewhere");
@@ -236,7 +216,6 @@ fn a_directory_above_that_becomes_a_symlink_is_not_followed_either() {
 #[test]
 fn a_pycache_that_becomes_a_symlink_after_it_was_staged_is_not_followed() {
     let world = World::new();
-    nowhere(&world);
     world.write("a.py", "x = 1\n");
     world.commit().exits(0);
     fs::write(world.tree().join("a.py"), "x = 2 # changed\n").unwrap();
@@ -253,13 +232,11 @@ fn a_pycache_that_becomes_a_symlink_after_it_was_staged_is_not_followed() {
 #[test]
 fn a_staged_file_that_somebody_removed_is_compiled_again() {
     let world = World::new();
-    nowhere(&world);
     world.write("a.py", "x = 1\n");
     stage(&world);
-    let staging = world.state().join("staging/1");
-    let staged = names(&staging);
+    let staged = staged(&world);
     assert_eq!(staged.len(), 1);
-    fs::remove_file(staging.join(&staged[0])).unwrap();
+    fs::remove_file(&staged[0]).unwrap();
     commit_staged(&world).exits(0).says("compiled 1");
     assert_eq!(oracle::value(&world.pyc("a.py"), "x"), "1");
 }

@@ -143,15 +143,46 @@ fn a_clean_that_fails_at_any_step_is_completed_by_the_next() {
     }
 }
 
+/// Whether a `__pycache__` that was staged as a whole is renamed.
+fn is_of_a_whole(rename: &Step) -> bool {
+    rename.path.ends_with("/__pycache__")
+}
+
+/// The renames among these steps.
+fn renames(steps: &[Step]) -> impl Iterator<Item = &Step> {
+    steps.iter().filter(|step| step.name == "rename")
+}
+
+/// The faults that keep one file from being renamed to another filesystem; where `rename` is that of a whole, its first
+/// one is. `run` says which steps a run with some faults has.
+fn barred(rename: &Step, mut run: impl FnMut(&str) -> Vec<Step>) -> String {
+    let barred = format!("EXDEV@{}", rename.number);
+    if !is_of_a_whole(rename) {
+        return barred;
+    }
+    let steps = run(&barred);
+    let next = renames(&steps).find(|step| step.number > rename.number).unwrap();
+    assert!(!is_of_a_whole(next), "{next:?}");
+    format!("{barred},EXDEV@{}", next.number)
+}
+
 #[test]
 fn a_rename_that_finds_another_filesystem_behind_the_trial_is_a_copy() {
     let mut rounds = Rounds::new();
     let steps = rounds.rehearse(&["commit"]);
-    let renames: Vec<Step> = steps.into_iter().filter(|step| step.name == "rename").collect();
-    assert!(renames.len() > 5, "{renames:?}");
+    let renames: Vec<Step> = renames(&steps).cloned().collect();
+    let wholes = renames.iter().filter(|rename| is_of_a_whole(rename)).count();
+    assert!(wholes > 1 && renames.len() > wholes + 3, "{renames:?}");
     for rename in renames {
+        let barred = barred(&rename, |fault| {
+            rounds.next();
+            let run = rounds.run(&["commit"], Some(fault));
+            rounds.is_complete(&run.outcome);
+            rounds.commit();
+            run.steps
+        });
         rounds.next();
-        let run = rounds.run(&["commit"], Some(&format!("EXDEV@{}", rename.number)));
+        let run = rounds.run(&["commit"], Some(&barred));
         rounds.is_complete(&run.outcome);
         let copies = run.steps[rename.number..].iter().filter(|step| step.name == "create file").count();
         assert_eq!(copies, 1, "{}", run.outcome.context());
@@ -163,27 +194,45 @@ fn a_rename_that_finds_another_filesystem_behind_the_trial_is_a_copy() {
 
 #[test]
 fn a_copy_to_another_filesystem_stopped_at_any_step_is_recovered() {
+    a_copy_stopped_at_any_step_is_recovered(|rename| !is_of_a_whole(rename));
+}
+
+#[test]
+fn a_copy_out_of_what_was_staged_as_a_whole_stopped_at_any_step_is_recovered() {
+    a_copy_stopped_at_any_step_is_recovered(is_of_a_whole);
+}
+
+/// Of the first rename that is `wanted`.
+fn a_copy_stopped_at_any_step_is_recovered(wanted: impl Fn(&Step) -> bool) {
     let mut rounds = Rounds::new();
     let steps = rounds.rehearse(&["commit"]);
-    let find_rename = |steps: &[Step]| steps.iter().find(|step| step.name == "rename").cloned();
-    let rename = find_rename(&steps).unwrap();
-    let recovering = {
+    let find_rename = |steps: &[Step]| renames(steps).find(|step| wanted(step)).cloned().unwrap();
+    let rename = find_rename(&steps);
+    let staged_elsewhere = barred(&rename, |fault| {
+        rounds.next();
+        let run = rounds.run(&["commit"], Some(fault));
+        rounds.commit();
+        run.steps
+    });
+    let recovery = |rounds: &mut Rounds, fault: Option<&str>| {
         rounds.next();
         rounds.stop_before(&["commit"], &rename);
-        let recovery = rounds.run(&["recover"], None);
+        let recovery = rounds.run(&["recover"], fault);
         rounds.commit();
-        find_rename(&recovery.steps).unwrap()
+        recovery.steps
     };
-    for step in rename.number + 1..rename.number + 8 {
+    let recovering = find_rename(&recovery(&mut rounds, None));
+    let still_elsewhere = barred(&recovering, |fault| recovery(&mut rounds, Some(fault)));
+    for step in rename.number + 1..rename.number + 10 {
         for is_stable in [true, false] {
             rounds.next();
-            let fault = format!("EXDEV@{},abort@{step}", rename.number);
+            let fault = format!("abort@{step},{staged_elsewhere}");
             let stopped = rounds.run(&["commit"], Some(&fault)).outcome;
             assert!(stopped.signal.is_some(), "{}", stopped.context());
             rounds.every_pyc_loads(stopped.context());
             // The filesystem is another one for the recovery too; or is none any more.
-            let fault = format!("EXDEV@{}", recovering.number);
-            let recovery = rounds.run(&["recover"], Some(&fault).filter(|_| is_stable).map(String::as_str));
+            let fault = Some(still_elsewhere.as_str()).filter(|_| is_stable);
+            let recovery = rounds.run(&["recover"], fault);
             let context = format!("{}{}", stopped.context(), recovery.outcome.context());
             recovery.outcome.exits(0);
             rounds.is_recovered(&context);

@@ -1,0 +1,147 @@
+//! The staged files of one directory of sources.
+//!
+//! Owns where they are in their staging directory. Where there is no `__pycache__` yet, it is staged as a whole, under the
+//! number of the directory, with every file under its target's name in it: one rename publishes it, and a small directory
+//! takes a file in less time than one of thousands. Elsewhere a file is under the number of its intent.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::intent::Intent;
+use super::staging::{self, Staging};
+use crate::disk::{self, Dir, Identity};
+use crate::python::pycache::DIRECTORY;
+
+/// The name of the `__pycache__` of the directory of this number.
+fn whole_name(directory: i64) -> String {
+    format!("cache-{directory}")
+}
+
+/// The name of a file that is alone.
+fn alone_name(intent: &Intent) -> String {
+    intent.id.0.to_string()
+}
+
+/// The name of a file in the `__pycache__` that is staged as a whole.
+fn name_in_whole(intent: &Intent, directory: i64) -> PathBuf {
+    Path::new(&whole_name(directory)).join(intent.action.target())
+}
+
+/// Writes a staged file of the directory of this number; `whole` are the permissions of its `__pycache__` if that is staged
+/// as a whole.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write(
+    place: &Dir,
+    (directory, whole): (i64, Option<u32>),
+    intent: &Intent,
+    mode: u32,
+    parts: &[&[u8]],
+) -> Result<Identity, disk::Error> {
+    let Some(whole) = whole else { return place.create_file(alone_name(intent), mode, parts) };
+    let name = name_in_whole(intent, directory);
+    match place.create_file(&name, mode, parts) {
+        // It is the first one.
+        Err(error) if error.is_missing() => {
+            place.create_child(whole_name(directory), whole)?;
+            place.create_file(&name, mode, parts)
+        }
+        written => written,
+    }
+}
+
+/// Removes the staged file of an intent, wherever it is.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove(place: &Dir, directory: i64, intent: &Intent) -> Result<(), disk::Error> {
+    place.remove_file(name_in_whole(intent, directory))?;
+    place.remove_file(alone_name(intent)).map(drop)
+}
+
+/// What is staged of some intents of one directory.
+pub(super) struct StagedFiles<'s> {
+    staging: &'s Staging,
+    directory: i64,
+    /// By the numbers of the places.
+    wholes: BTreeMap<usize, Whole>,
+}
+
+/// A `__pycache__` that is staged as a whole, and the names in it, sorted.
+struct Whole {
+    dir: Dir,
+    names: Vec<OsString>,
+}
+
+impl<'s> StagedFiles<'s> {
+    /// Looks for what is staged of `intents`, all of the directory of this number.
+    ///
+    /// # Errors
+    /// A staging directory cannot be read.
+    pub(super) fn find(
+        staging: &'s Staging,
+        directory: i64,
+        intents: &[Intent],
+    ) -> Result<Self, disk::Error> {
+        let mut wholes = BTreeMap::new();
+        for number in intents.iter().filter_map(place_of) {
+            if let (Entry::Vacant(vacant), Some(place)) = (wholes.entry(number), staging.place(number))
+                && let Some(dir) = staging::present(place.open_child(whole_name(directory)))?
+            {
+                vacant.insert(Whole { names: dir.names()?, dir });
+            }
+        }
+        Ok(Self { staging, directory, wholes })
+    }
+
+    /// Whether the staged file of an intent is there.
+    pub(super) fn has(&self, intent: &Intent) -> bool {
+        let is_alone = |place: &Dir| place.has_file(alone_name(intent));
+        self.whole_of(intent).is_some()
+            || place_of(intent).and_then(|number| self.staging.place(number)).is_some_and(is_alone)
+    }
+
+    /// Where the staged file of an intent is, or was: the directory, and its name there. `None` if it has none.
+    pub(super) fn find_file(&self, intent: &Intent) -> Option<(&Dir, OsString)> {
+        match self.whole_of(intent) {
+            Some(whole) => Some((&whole.dir, intent.action.target().to_owned())),
+            None => Some((self.staging.place(place_of(intent)?)?, alone_name(intent).into())),
+        }
+    }
+
+    /// Renames what is staged as a whole to the `__pycache__` in `dir`, where there is none; says whether it did. It does
+    /// not if anything else is in it than what is to be published of `intents`, which are all that change something
+    /// in the directory.
+    ///
+    /// # Errors
+    /// A failure of the medium.
+    pub(super) fn publish_whole(&self, dir: &Dir, intents: &[Intent]) -> Result<bool, disk::Error> {
+        let mut targets: Vec<&OsStr> = intents.iter().map(|intent| intent.action.target()).collect();
+        targets.sort_unstable();
+        let is_in = |number| intents.iter().all(|intent| place_of(intent) == Some(number));
+        for (&number, whole) in &self.wholes {
+            if is_in(number)
+                && whole.names == targets
+                && let Some(place) = self.staging.place(number)
+            {
+                return place.move_child(whole_name(self.directory), dir, DIRECTORY);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The whole that has the staged file of an intent.
+    fn whole_of(&self, intent: &Intent) -> Option<&Whole> {
+        let target = intent.action.target();
+        let has = |whole: &&Whole| whole.names.binary_search_by(|name| name.as_os_str().cmp(target)).is_ok();
+        self.wholes.get(&place_of(intent)?).filter(has)
+    }
+}
+
+/// The number of the place that has the staged file of an intent.
+fn place_of(intent: &Intent) -> Option<usize> {
+    intent.made.as_ref()?.staged_in
+}
