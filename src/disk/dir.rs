@@ -130,6 +130,18 @@ impl Dir {
         Ok(Identity::of(&stat))
     }
 
+    /// Writes over the beginning of the file `name`, which is there and no symlink, in one go.
+    ///
+    /// # Errors
+    /// What `openat(2)` or `write(2)` say.
+    pub fn overwrite_file(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(name.as_ref());
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
+            .map_err(|errno| Error::new("open", &path, errno))?;
+        super::overwrite(&File::from(fd), &path, bytes)
+    }
+
     /// Renames `name` in this directory to `to_name` in `to`, over whatever file stands there.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ impl Candidate {
             source: source.identity,
             source_hash,
             code_hash: self.code_hash,
+            canonical: false,
             pyc: self.identity,
             warnings: String::new(),
             reused: false,

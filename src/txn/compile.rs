@@ -19,7 +19,7 @@ use super::intent::{
 };
 use super::journal::LedgerEntry;
 use super::observer::Observer;
-use super::reuse::Earlier;
+use super::reuse::{Earlier, Found, Spare};
 use super::site::Site;
 use super::source::{self, Source};
 use super::staged;
@@ -27,7 +27,7 @@ use super::staging::Staging;
 use super::supply::Supply;
 use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
-use crate::disk::{self, Dir};
+use crate::disk::{self, Dir, Identity};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -238,11 +238,18 @@ impl Surroundings<'_> {
     /// The outcome of an intent whose source was compiled before, here or elsewhere.
     fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
-        let (id, pyc) = (ready.task.intent().id, (self.pyc(&ready.task, compile), self.state));
-        if let Some(code) = portion.earlier.code(id, pyc, interpreter, &ready.source_hash) {
+        let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
+        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, &ready.source_hash);
+        if let Some(found) = earlier {
+            let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
-            let code = Code { bytes: &code, hash: hash(&code), warnings: String::new(), reused: true };
-            return self.write(ready, code).map(Some);
+            let code = Code { bytes: code, hash: *hash, warnings: String::new(), reused: true };
+            let taken = spare.as_ref().map(|spare| self.take(ready, spare)).transpose()?.flatten();
+            let outcome = match taken {
+                Some((pyc, place)) => outcome(ready, code, pyc, place),
+                None => self.write(ready, code)?,
+            };
+            return Ok(Some(outcome));
         }
         let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key));
         let Some(mut cached) = cached else { return Ok(None) };
@@ -281,17 +288,38 @@ impl Surroundings<'_> {
 
     /// Writes a staged file.
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
-        let Code { bytes, hash: code_hash, warnings, reused } = code;
-        let Site { place: number, whole, .. } = self.site(&ready.task)?;
-        let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
+        let (site, place) = self.place(ready)?;
         let (task, mode) = (&ready.task, pyc_mode(ready.source.mode));
-        let parts = [ready.header.as_bytes(), bytes];
-        let pyc = staged::write(place, (task.directory().number, whole), task.intent(), mode, &parts)?;
+        let parts = [ready.header.as_bytes(), code.bytes];
+        let pyc = staged::write(place, (task.directory().number, site.whole), task.intent(), mode, &parts)?;
         self.staged.add(pyc.size);
-        let (source, source_hash) = (ready.source.identity, ready.source_hash);
-        let facts = Facts { source, source_hash, code_hash, pyc, warnings, reused };
-        Ok(Outcome::Compiled(Box::new(facts), number))
+        Ok(outcome(ready, code, pyc, site.place))
     }
+
+    /// Makes a retired pyc the staged file, if it can be that; what it is on disk then, and the number of the place.
+    fn take(&self, ready: &Ready, spare: &Spare) -> Result<Option<(Identity, usize)>> {
+        let (site, place) = self.place(ready)?;
+        let mode = pyc_mode(ready.source.mode);
+        let Some(path) = spare.renew(self.state, ready.header.as_bytes(), mode)? else { return Ok(None) };
+        let (directory, intent) = (ready.task.directory().number, ready.task.intent());
+        let taken = staged::take((self.state, path), place, (directory, site.whole), intent)?;
+        Ok(taken.map(|pyc| (pyc, site.place)))
+    }
+
+    /// The site of the directory of an intent, and the staging directory for it.
+    fn place(&self, ready: &Ready) -> Result<(Site, &Dir)> {
+        let site = self.site(&ready.task)?;
+        let place = self.staging.place(site.place);
+        Ok((site, place.ok_or_else(|| anyhow!("a staging directory has gone"))?))
+    }
+}
+
+/// The outcome of an intent whose staged file is `pyc`, in the place of this number.
+fn outcome(ready: &Ready, code: Code<'_>, pyc: Identity, place: usize) -> Outcome {
+    let Code { hash: code_hash, warnings, reused, .. } = code;
+    let (source, source_hash) = (ready.source.identity, ready.source_hash);
+    let facts = Facts { source, source_hash, code_hash, canonical: true, pyc, warnings, reused };
+    Outcome::Compiled(Box::new(facts), place)
 }
 
 fn hash(bytes: &[u8]) -> Hash {

@@ -216,6 +216,8 @@ pub struct Facts {
     pub source_hash: Hash,
     /// The hash of the marshalled code, without the header.
     pub code_hash: Hash,
+    /// Whether the code is known to be in its canonical form.
+    pub canonical: bool,
     /// The pyc itself; a rename does not change its inode, size or mtime.
     pub pyc: Identity,
     /// The compiler's SyntaxWarnings, `LINE\tMESSAGE` a line each.

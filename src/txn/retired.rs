@@ -9,7 +9,7 @@
 //! until somebody takes the lock for anything else, as a rule the commit at the end of the dpkg run. That one looks for
 //! what was not moved (a file that is in here has been), makes the moves durable, and settles all of it at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -51,9 +51,9 @@ pub(super) fn has(retired: &Dir, id: IntentId) -> bool {
     retired.has_file(id.0.to_string())
 }
 
-/// Where the file of a retired pyc is, if it is there.
-pub(super) fn path(state: &Dir, id: IntentId) -> PathBuf {
-    state.path().join(DIRECTORY).join(id.0.to_string())
+/// Where the file of a retired pyc is in the state directory, if it is there.
+pub(super) fn path(id: IntentId) -> PathBuf {
+    Path::new(DIRECTORY).join(id.0.to_string())
 }
 
 /// Removes what is in the directory while nothing is retired: what a run left that was interrupted between the

@@ -3,10 +3,16 @@
 //!
 //! Owns the proof: the source has the hash that the ledger or a retired pyc was compiled from, for the same target
 //! and so the same interpreter, level and file name inside, and the code still has the hash that was published. It is
-//! made canonical: what was adopted may be as another compiler wrote it.
+//! made canonical, if it is not known to be: what was adopted may be as another compiler wrote it.
+//!
+//! A retired pyc that is as a new one would be, but for the header, becomes the staged file itself. Its row in the journal
+//! stays until the end of the transaction; without its file it is worth nothing, so what is rolled back costs its
+//! compilation.
 
 use std::collections::HashMap;
+use std::fs::{File, Metadata};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt;
@@ -14,7 +20,7 @@ use super::intent::{Hash, IntentId};
 use super::journal::{LedgerEntry, Retired};
 use super::retired;
 use crate::buffer::Buffer;
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
@@ -27,41 +33,101 @@ pub(super) struct Earlier {
     pub(super) retired: HashMap<IntentId, Retired>,
 }
 
+/// Code that can be used again.
+pub(super) struct Found {
+    pub(super) code: Buffer,
+    pub(super) hash: Hash,
+    /// The file that it is in, if nobody else needs that.
+    pub(super) spare: Option<Spare>,
+}
+
+/// A retired pyc with this very code.
+pub(super) struct Spare {
+    /// In the state directory.
+    path: PathBuf,
+    header: Vec<u8>,
+    metadata: Metadata,
+}
+
 impl Earlier {
     /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk, `state` the
     /// state directory.
-    pub(super) fn code(
+    pub(super) fn find(
         &self,
         id: IntentId,
-        (pyc, state): (PathBuf, &Dir),
+        (pyc, state): (&Path, &Dir),
         interpreter: &Interpreter,
         source_hash: &Hash,
-    ) -> Option<Buffer> {
+    ) -> Option<Found> {
         let published = || {
             let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
-            read(&pyc, interpreter, entry.code_hash)
+            let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash)?;
+            pyc.into_found(interpreter, entry.canonical)
         };
         let retired = || {
             let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
-            read(&retired::path(state, retired.id), interpreter, retired.code_hash)
+            let path = retired::path(retired.id);
+            let pyc = Pyc::read(state.open_file(&path).ok()?, interpreter, retired.code_hash)?;
+            let spare = retired.canonical.then(|| Spare::of(path, &pyc));
+            Some(Found { spare, ..pyc.into_found(interpreter, retired.canonical)? })
         };
         published().or_else(retired)
     }
 }
 
-/// The code of the pyc at `path`, if it is for this interpreter and has this hash.
-fn read(path: &Path, interpreter: &Interpreter, hash: Hash) -> Option<Buffer> {
-    let mut file = adopt::open(path)?;
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let mut header = vec![0; interpreter.dialect.header_length()];
-    file.read_exact(&mut header).ok()?;
-    let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-    let mut code = Buffer::new(length);
-    file.read_exact(&mut code).ok()?;
-    if !header.starts_with(&interpreter.dialect.magic) || *blake3::hash(&code).as_bytes() != hash {
-        return None;
+/// A pyc whose code is what was published.
+struct Pyc {
+    header: Vec<u8>,
+    code: Buffer,
+    hash: Hash,
+    metadata: Metadata,
+}
+
+impl Pyc {
+    /// Reads one, if it is for this interpreter and its code has this hash.
+    fn read(mut file: File, interpreter: &Interpreter, hash: Hash) -> Option<Self> {
+        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+        let mut header = vec![0; interpreter.dialect.header_length()];
+        file.read_exact(&mut header).ok()?;
+        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
+        let mut code = Buffer::new(length);
+        file.read_exact(&mut code).ok()?;
+        let is_right =
+            header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;
+        is_right.then_some(Self { header, code, hash, metadata })
     }
-    let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
-    code.resize(length);
-    Some(code)
+
+    /// Its code in its canonical form, in which it may be known to be.
+    fn into_found(mut self, interpreter: &Interpreter, canonical: bool) -> Option<Found> {
+        if !canonical {
+            let length = marshal::canonicalize(&mut self.code, interpreter.format()?).ok()?.bytes().len();
+            self.code.resize(length);
+            self.hash = *blake3::hash(&self.code).as_bytes();
+        }
+        Some(Found { code: self.code, hash: self.hash, spare: None })
+    }
+}
+
+impl Spare {
+    fn of(path: PathBuf, pyc: &Pyc) -> Self {
+        Self { path, header: pyc.header.clone(), metadata: pyc.metadata.clone() }
+    }
+
+    /// Gives the file this header, if it is in everything else what a new one with the permissions `mode` would be; its
+    /// path in the state directory then.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn renew(&self, state: &Dir, header: &[u8], mode: u32) -> Result<Option<&Path>, disk::Error> {
+        let Self { path, metadata, .. } = self;
+        let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let is_ours = (metadata.uid(), metadata.gid()) == us && metadata.nlink() == 1;
+        if !is_ours || metadata.mode() & 0o7777 != mode || header.len() != self.header.len() {
+            return Ok(None);
+        }
+        if header != self.header {
+            state.overwrite_file(path, header)?;
+        }
+        Ok(Some(path))
+    }
 }

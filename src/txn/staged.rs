@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::intent::Intent;
 use super::staging::{self, Staging};
-use crate::disk::{self, Dir, Identity};
+use crate::disk::{self, Dir, Identity, Renamed};
 use crate::python::pycache::DIRECTORY;
 
 /// The name of the `__pycache__` of the directory of this number.
@@ -51,6 +51,31 @@ pub(super) fn write(
         }
         written => written,
     }
+}
+
+/// Makes the file `path` below `from` the staged file of an intent, as [`write`] would write it; what it is on disk then.
+/// `None` if it is on another filesystem, or not there any more.
+///
+/// # Errors
+/// It cannot be renamed.
+pub(super) fn take(
+    (from, path): (&Dir, &Path),
+    place: &Dir,
+    (directory, whole): (i64, Option<u32>),
+    intent: &Intent,
+) -> Result<Option<Identity>, disk::Error> {
+    let name = match whole {
+        Some(_) => name_in_whole(intent, directory),
+        None => alone_name(intent).into(),
+    };
+    let mut renamed = from.rename(path, place, &name)?;
+    if let (Renamed::Gone, Some(whole)) = (&renamed, whole) {
+        // It may be the first one there.
+        place.create_child(whole_name(directory), whole)?;
+        renamed = from.rename(path, place, &name)?;
+    }
+    let moved = if renamed == Renamed::Moved { place.examine(name)? } else { None };
+    Ok(moved.map(|(_, identity)| identity))
 }
 
 /// Removes the staged file of an intent, wherever it is.

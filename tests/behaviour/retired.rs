@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::aid::names;
+use crate::aid::{names, set_mode, set_mtime};
 use crate::installation::{Installation, PUBLIC};
-use crate::support::{PYTHON, python};
+use crate::support::{Outcome, PYTHON, python};
 use crate::twins::a_python_of_the_next_version;
 
 /// The moments that end a dpkg run.
@@ -186,4 +186,70 @@ fn bytecode_of_an_interpreter_that_is_removed_goes_with_it() {
     fs::remove_file(system.at(&format!("/usr/bin/{name}"))).unwrap();
     let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("removed 1 ");
     assert_eq!(names(&cache), both[..1], "{}", outcome.context());
+}
+
+/// Moves the time of a package's source, as its rebuild does, and ends the dpkg run.
+fn rebuilt(system: &Installation, module: &str) -> Outcome {
+    set_mtime(&system.at(&format!("{PUBLIC}/{module}")), 1_000_000_000, 0);
+    system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("reused 1 ")
+}
+
+fn bytecode(system: &Installation, module: &str) -> (u64, u32, Vec<u8>) {
+    let metadata = fs::metadata(system.pyc(module)).unwrap();
+    (metadata.ino(), metadata.mode() & 0o7777, fs::read(system.pyc(module)).unwrap())
+}
+
+#[test]
+fn the_very_file_comes_back_with_a_new_header() {
+    let system = cleaned(&["a.py"]);
+    let file = retired(&system).join(&names(&retired(&system))[0]);
+    let (inode, before) = (fs::metadata(&file).unwrap().ino(), fs::read(&file).unwrap());
+    let outcome = rebuilt(&system, "a.py");
+    let (found, _, after) = bytecode(&system, "a.py");
+    assert_eq!((found, &after[16..]), (inode, &before[16..]), "{}", outcome.context());
+    assert_ne!(after[..16], before[..16]);
+    system.call("pyc-txn", &["verify"]).exits(0);
+    system.call("pyc-txn", &["commit"]).exits(0).says("nothing to do");
+}
+
+#[test]
+fn a_file_that_has_another_name_elsewhere_is_left_as_it_is() {
+    let system = cleaned(&["a.py"]);
+    let (file, link) = (retired(&system).join(&names(&retired(&system))[0]), system.at("/backup"));
+    fs::hard_link(&file, &link).unwrap();
+    let before = fs::read(&link).unwrap();
+    let outcome = rebuilt(&system, "a.py");
+    assert_eq!(fs::read(&link).unwrap(), before, "{}", outcome.context());
+    assert_ne!(bytecode(&system, "a.py").2, before);
+}
+
+#[test]
+fn bytecode_that_comes_back_has_the_permissions_that_its_source_has_now() {
+    let system = cleaned(&["a.py"]);
+    let file = retired(&system).join(&names(&retired(&system))[0]);
+    let inode = fs::metadata(file).unwrap().ino();
+    set_mode(&system.at(&format!("{PUBLIC}/a.py")), 0o600);
+    let outcome = rebuilt(&system, "a.py");
+    let (found, mode, _) = bytecode(&system, "a.py");
+    assert_eq!((found == inode, mode), (false, 0o600), "{}", outcome.context());
+}
+
+#[test]
+fn bytecode_of_another_compiler_comes_back_in_its_canonical_form() {
+    let system = Installation::with_programs();
+    let source = "def f(x): return x in {'c', 'a b', None}\ndef g(x): return x, '.'\n";
+    let (on_disk, path) = (system.write(&format!("{PUBLIC}/a.py"), source), format!("{PUBLIC}/a.py"));
+    let list = format!("/.\n{path}\n");
+    system.write("/var/lib/dpkg/info/pkg.list", &list);
+    let script = "import py_compile, sys; py_compile.compile(sys.argv[1], dfile=sys.argv[2])";
+    let written = std::process::Command::new(PYTHON).args(["-c", script]).arg(&on_disk).arg(&path).status();
+    assert!(written.unwrap().success());
+    system.call("pyc-txn", &["hook", "configure"]).exits(0).says("adopted 1 ");
+    let theirs = bytecode(&system, "a.py").2;
+    system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);
+    let outcome = rebuilt(&system, "a.py");
+    let reused = bytecode(&system, "a.py").2;
+    assert_ne!(reused[16..], theirs[16..], "{}", outcome.context());
+    system.call("pyc-txn", &["commit", "-f"]).exits(0).says("compiled 1 ");
+    assert_eq!(bytecode(&system, "a.py").2, reused);
 }

@@ -37,7 +37,8 @@ const IN_SCHEMA_3: &str = "
            source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime
     FROM now.ledger JOIN now.facts ON id = facts;
     INSERT INTO failures SELECT * FROM now.failures;
-    INSERT INTO retired SELECT * FROM now.retired;";
+    INSERT INTO retired
+    SELECT id, directory, target, owner, interpreter, mode, source_hash, code_hash FROM now.retired;";
 
 /// That, of the tables that came with schema 3.
 const HISTORY: &str = "

@@ -28,6 +28,8 @@ pub struct LedgerEntry {
     pub source_hash: Hash,
     /// The hash of the code behind the header.
     pub code_hash: Hash,
+    /// Whether that code is known to be in its canonical form.
+    pub canonical: bool,
     /// Inode, size and mtime of the pyc; device and ctime are 0.
     pub pyc: Identity,
 }
@@ -195,7 +197,7 @@ pub(super) const STAYS: &str = "NOT EXISTS (
 
 /// The columns of a [`LedgerEntry`].
 const ENTRY: &str = "ledger.interpreter, ledger.mode, facts.inode, facts.size, facts.mtime, facts.ctime,
-    source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime";
+    source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime, facts.canonical";
 
 fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<LedgerEntry> {
     Ok(LedgerEntry {
@@ -204,6 +206,7 @@ fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<LedgerEntry> {
         identity: identity(row, first + 2)?,
         source_hash: row.get(first + 6)?,
         code_hash: row.get(first + 7)?,
+        canonical: row.get(first + 11)?,
         pyc: Identity {
             inode: row.get::<_, i64>(first + 8)?.cast_unsigned(),
             size: row.get::<_, i64>(first + 9)?.cast_unsigned(),

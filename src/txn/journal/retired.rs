@@ -30,10 +30,12 @@ pub struct Retired {
     pub source_hash: Hash,
     /// The hash of the code behind the header.
     pub code_hash: Hash,
+    /// Whether that code is known to be in its canonical form.
+    pub canonical: bool,
 }
 
 const COLUMNS: &str = "retired.id, path, retired.target, retired.owner, retired.interpreter, retired.mode,
-    retired.source_hash, retired.code_hash";
+    retired.source_hash, retired.code_hash, retired.canonical";
 
 /// What is retired and not wanted. The transactions that have not ended are looked up first: a join with them would
 /// have SQLite read the whole history for each retired pyc.
@@ -60,7 +62,7 @@ impl Journal {
             let mut rows = statement.query((txn.0, portion.after + 1, portion.last()))?;
             while let Some(row) = rows.next()? {
                 if let Some(retired) = retired(row)? {
-                    all.insert(IntentId(row.get(8)?), retired);
+                    all.insert(IntentId(row.get(9)?), retired);
                 }
             }
             Ok(all)
@@ -116,6 +118,7 @@ fn retired(row: &Row<'_>) -> rusqlite::Result<Option<Retired>> {
         mode: mode(row, 5)?,
         source_hash: row.get(6)?,
         code_hash: row.get(7)?,
+        canonical: row.get(8)?,
     }))
 }
 
@@ -124,7 +127,7 @@ pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
     write.execute(
         "INSERT OR REPLACE INTO retired
          SELECT intents.id, directory, target, ledger.owner, ledger.interpreter, ledger.mode,
-                source_hash, code_hash
+                source_hash, code_hash, canonical
          FROM intents JOIN ledger USING (directory, target) JOIN facts ON facts.id = ledger.facts
          WHERE intents.txn = ?1 AND retire = 1 AND outcome = 'removed'",
         [txn.0],

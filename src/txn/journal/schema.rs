@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0005_seals.sql"),
     include_str!("../../../migrations/0006_ends.sql"),
     include_str!("../../../migrations/0007_trees.sql"),
+    include_str!("../../../migrations/0008_canonical.sql"),
 ];
 
 /// The schema this program knows.

@@ -209,8 +209,8 @@ fn write_outcomes(
     )?;
     let mut found = write.prepare_cached(
         "INSERT OR REPLACE INTO facts (id, device, inode, size, mtime, ctime,
-                                       source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                       source_hash, code_hash, pyc_inode, pyc_size, pyc_mtime, canonical)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let mut missing = Vec::new();
     for (id, outcome) in outcomes {
@@ -287,6 +287,7 @@ fn write_found(
         made.map(|facts| facts.pyc.inode.cast_signed()),
         made.map(|facts| facts.pyc.size.cast_signed()),
         made.map(|facts| facts.pyc.mtime),
+        made.is_some_and(|facts| facts.canonical),
     ])?;
     Ok(())
 }
