@@ -5,7 +5,7 @@
 //!
 //! * `PYC_TXN_FAULT=abort@N` stops the process before step N, without destructors;
 //!   `ENOSPC@N` (or `EIO`, `EROFS`, `EMFILE`) makes step N fail; `ENOSPC@N+` that one and all behind it;
-//!   `EXDEV@N` does so if step N is a rename.
+//!   `EXDEV@N` does so if step N is a rename. With the name of a step for a number it is every one of that name.
 //!   Several, with commas between them, are several faults: of those at one step the first counts.
 //! * `PYC_TXN_TRACE=FILE` appends a line a step: its number, its name, its path.
 
@@ -49,13 +49,33 @@ mod injection {
 
     struct Fault {
         effect: Effect,
-        first: u64,
-        for_good: bool,
+        at: At,
+    }
+
+    enum At {
+        Only(u64),
+        From(u64),
+        Every(String),
+    }
+
+    impl At {
+        fn parse(text: &str) -> Self {
+            let number = |text: &str| text.parse().ok();
+            let from = text.strip_suffix('+').and_then(number).map(Self::From);
+            from.or_else(|| number(text).map(Self::Only)).unwrap_or_else(|| Self::Every(text.to_owned()))
+        }
+
+        fn is(&self, number: u64, name: &str) -> bool {
+            match self {
+                Self::Only(only) => number == *only,
+                Self::From(first) => number >= *first,
+                Self::Every(every) => name == every,
+            }
+        }
     }
 
     fn parse(text: &str) -> Option<Fault> {
         let (effect, at) = text.split_once('@')?;
-        let (first, for_good) = at.strip_suffix('+').map_or((at, false), |first| (first, true));
         let effect = match effect {
             "abort" => Effect::Abort,
             "ENOSPC" => Effect::Error(28),
@@ -66,7 +86,7 @@ mod injection {
             "EXDEV" => Effect::Error(EXDEV),
             _ => return None,
         };
-        Some(Fault { effect, first: first.parse().ok()?, for_good })
+        Some(Fault { effect, at: At::parse(at) })
     }
 
     fn faults() -> &'static [Fault] {
@@ -81,8 +101,7 @@ mod injection {
     pub(super) fn step(name: &str, path: &Path) -> io::Result<()> {
         let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
         trace(number, name, path);
-        let is_due = |fault: &&Fault| number == fault.first || (fault.for_good && number > fault.first);
-        match faults().iter().find(is_due).map(|fault| &fault.effect) {
+        match faults().iter().find(|fault| fault.at.is(number, name)).map(|fault| &fault.effect) {
             Some(Effect::Abort) => std::process::abort(),
             Some(Effect::Error(EXDEV)) if name != "rename" => Ok(()),
             Some(Effect::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),

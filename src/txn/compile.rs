@@ -8,23 +8,22 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, pyc_mode};
 use super::flush::Progress;
-use super::intent::{
-    Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, IntentId, Outcome,
-};
+use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
-use super::reuse::{Earlier, Found, Spare};
+use super::reuse::{Found, Spare};
 use super::site::Site;
 use super::source::{self, Source};
 use super::staged;
 use super::staging::Staging;
-use super::supply::Supply;
+use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
 use crate::disk::{self, Dir, Identity};
@@ -53,24 +52,17 @@ pub(super) struct Surroundings<'a> {
 /// The queue of intents to compile and the list of what became of them.
 pub(super) struct Compilation<'a> {
     around: Surroundings<'a>,
-    queue: Mutex<Queue<'a>>,
-    outcomes: Mutex<Vec<(IntentId, Outcome)>>,
+    queue: Mutex<Queue>,
+    outcomes: &'a Outcomes,
 }
 
 /// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
 /// compiled together by interpreter.
-struct Queue<'a> {
-    supply: Supply<'a>,
+struct Queue {
+    portions: Receiver<Portion>,
     portion: Arc<Portion>,
     /// Indices into the portion.
     order: std::vec::IntoIter<usize>,
-}
-
-/// A portion of a transaction's intents, with what there is of earlier bytecode for them.
-#[derive(Default)]
-struct Portion {
-    batch: Batch,
-    earlier: Earlier,
 }
 
 /// An intent of a portion.
@@ -110,40 +102,26 @@ impl Task {
 }
 
 impl<'a> Compilation<'a> {
-    pub(super) fn new(around: Surroundings<'a>, supply: Supply<'a>) -> Self {
-        let queue = Queue { supply, portion: Arc::default(), order: Vec::new().into_iter() };
-        Self { around, queue: Mutex::new(queue), outcomes: Mutex::default() }
-    }
-
-    /// The outcomes that are not in the journal yet, if the run of the pool was one.
-    pub(super) fn into_outcomes(self, run: Result<()>) -> Result<Vec<(IntentId, Outcome)>> {
-        run?;
-        Ok(self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn new(around: Surroundings<'a>, portions: Receiver<Portion>, outcomes: &'a Outcomes) -> Self {
+        let queue = Queue { portions, portion: Arc::default(), order: Vec::new().into_iter() };
+        Self { around, queue: Mutex::new(queue), outcomes }
     }
 
     fn settle(&self, intent: &Intent, outcome: Outcome) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((intent.id, outcome));
+        self.outcomes.add(intent.id, outcome);
         self.around.observer.advance(intent.size());
     }
 
     /// The next intent to compile.
-    fn task(&self) -> Result<Option<Task>> {
+    fn task(&self) -> Option<Task> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(index) = queue.order.next() {
-                return Ok(Some(Task { portion: Arc::clone(&queue.portion), index }));
+                return Some(Task { portion: Arc::clone(&queue.portion), index });
             }
-            let after = queue.portion.batch.last();
-            let Some(batch) = queue.supply.next(after)? else { return Ok(None) };
-            if after > 0 {
-                let mut outcomes =
-                    std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
-                queue.supply.keep(&mut outcomes)?;
-                self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).append(&mut outcomes);
-            }
-            let earlier = queue.supply.earlier(&batch)?;
-            queue.order = self.sort_out(&batch).into_iter();
-            queue.portion = Arc::new(Portion { batch, earlier });
+            let portion = queue.portions.recv().ok()?;
+            queue.order = self.sort_out(&portion.batch).into_iter();
+            queue.portion = Arc::new(portion);
         }
     }
 
@@ -176,7 +154,7 @@ impl Ends for Compilation<'_> {
     type Ready = Ready;
 
     fn next(&self) -> Result<Option<Job<Ready>>> {
-        while let Some(task) = self.task()? {
+        while let Some(task) = self.task() {
             match self.around.prepare(&task)? {
                 Ok(job) => return Ok(Some(job)),
                 Err(outcome) => self.settle(task.intent(), outcome),

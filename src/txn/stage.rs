@@ -3,6 +3,7 @@
 //! `recording` → `staged`. Until the journal says `staged`, what was compiled is worth nothing, and so are outcomes that
 //! it has already: a crash drops them with the staging directories, and keeps the intents.
 
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,7 +14,7 @@ use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
 use super::site;
-use super::supply::{Supply, Wanted};
+use super::supply::{self, Outcomes, Supply, Wanted};
 use super::team::Team;
 use crate::cache::Cache;
 use crate::disk::{self, Durable};
@@ -111,7 +112,10 @@ pub(super) fn compile(
         observer: setting.observer,
         staged,
     };
-    let compilation = Compilation::new(around, Supply { journal: &mut writer.journal, txn, wanted });
+    let outcomes = Outcomes::default();
+    let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes };
+    let (taker, portions) = supply::hand_over();
+    let compilation = Compilation::new(around, portions, &outcomes);
     let threads = usize::try_from(sites.bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
     let pool = Pool {
         interpreters: &team.interpreters,
@@ -119,16 +123,16 @@ pub(super) fn compile(
         limit: setting.limit,
         interrupt: setting.interrupt,
     };
-    let mut outcomes = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let flushing = scope.spawn(|| flush.run(&staging));
+        let supplying = scope.spawn(|| supply.run(taker));
         let compiled = pool.run(&compilation);
-        // Consumes the compilation, and with it the sender that keeps the other thread going.
-        let compiled = compilation.into_outcomes(compiled);
-        flushing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        // And with it the other ends of what keeps the other threads going.
+        drop(compilation);
+        join(flushing)?;
+        join(supplying)?;
         compiled
     })?;
-    // In the order of the journal, which then appends.
-    outcomes.sort_unstable_by_key(|(id, _)| *id);
     setting.observer.phase("compile", began.elapsed());
     if setting.interrupt.signalled() {
         return Err(Interrupted.into());
@@ -136,5 +140,10 @@ pub(super) fn compile(
     let began = Instant::now();
     let durable = disk::sync(staging.places())?;
     setting.observer.phase("sync staged files", began.elapsed());
-    Ok((outcomes, durable))
+    Ok((outcomes.take(), durable))
+}
+
+/// The result of a thread; its panic is ours.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -1,7 +1,11 @@
 //! Where the intents come from that are compiled, and where their outcomes go meanwhile.
 //!
 //! Owns that memory does not grow with a transaction: its intents are read from the journal a portion at a time, and
-//! the outcomes of one are written there when the next is begun.
+//! the outcomes of one are written there while the next is compiled. It has a thread of its own, and a portion ready
+//! when the one before comes to its end, so that no worker waits for the journal.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -9,11 +13,36 @@ use super::intent::{Batch, IntentId, Outcome, TxnId};
 use super::journal::{Journal, Which};
 use super::reuse::Earlier;
 
+/// A portion of a transaction's intents, with what there is of earlier bytecode for them.
+#[derive(Default)]
+pub(super) struct Portion {
+    pub(super) batch: Batch,
+    pub(super) earlier: Earlier,
+}
+
+/// What became of intents, as far as it is not in the journal.
+#[derive(Default)]
+pub(super) struct Outcomes(Mutex<Vec<(IntentId, Outcome)>>);
+
+impl Outcomes {
+    pub(super) fn add(&self, id: IntentId, outcome: Outcome) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
+    }
+
+    /// Takes them out, in the order of the journal, which then appends.
+    pub(super) fn take(&self) -> Vec<(IntentId, Outcome)> {
+        let mut outcomes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        outcomes.sort_unstable_by_key(|(id, _)| *id);
+        outcomes
+    }
+}
+
 /// The intents of a transaction.
 pub(super) struct Supply<'a> {
     pub(super) journal: &'a mut Journal,
     pub(super) txn: TxnId,
     pub(super) wanted: Wanted,
+    pub(super) outcomes: &'a Outcomes,
 }
 
 /// Which of them.
@@ -24,31 +53,49 @@ pub(super) enum Wanted {
     These(Option<Batch>),
 }
 
+/// The two ends of what [`Supply::run`] hands over; a portion is taken before another one waits there.
+pub(super) fn hand_over() -> (SyncSender<Portion>, Receiver<Portion>) {
+    sync_channel(0)
+}
+
 impl Supply<'_> {
+    /// Hands over all portions, one after the other, until there are no more or nobody takes them.
+    ///
+    /// # Errors
+    /// The journal cannot be read or written.
+    #[expect(clippy::needless_pass_by_value, reason = "its end is the end of the queue")]
+    pub(super) fn run(mut self, taker: SyncSender<Portion>) -> Result<()> {
+        let mut after = 0;
+        while let Some(portion) = self.next(after)? {
+            let is_first = after == 0;
+            after = portion.batch.last();
+            if taker.send(portion).is_err() {
+                break;
+            }
+            // With the end of the only portion comes the end of staging, which writes the outcomes anyway.
+            if !is_first {
+                self.keep()?;
+            }
+        }
+        Ok(())
+    }
+
     /// The next portion, behind the directory `after`.
-    pub(super) fn next(&mut self, after: i64) -> Result<Option<Batch>> {
+    fn next(&mut self, after: i64) -> Result<Option<Portion>> {
         let batch = match &mut self.wanted {
             Wanted::Pending => Some(self.journal.portion(self.txn, Which::Pending, after)?),
             Wanted::These(batch) => batch.take(),
         };
-        Ok(batch.filter(|batch| !batch.intents.is_empty()))
+        let Some(batch) = batch.filter(|batch| !batch.intents.is_empty()) else { return Ok(None) };
+        let published = self.journal.published(self.txn, &batch)?;
+        let retired = self.journal.retired_for(self.txn, &batch)?;
+        Ok(Some(Portion { batch, earlier: Earlier { published, retired } }))
     }
 
-    /// What there is of earlier bytecode for a portion.
-    pub(super) fn earlier(&self, batch: &Batch) -> Result<Earlier> {
-        Ok(Earlier {
-            published: self.journal.published(self.txn, batch)?,
-            retired: self.journal.retired_for(self.txn, batch)?,
-        })
-    }
-
-    /// Writes the outcomes so far, and takes them out.
-    pub(super) fn keep(&mut self, outcomes: &mut Vec<(IntentId, Outcome)>) -> Result<()> {
+    /// Writes the outcomes so far.
+    fn keep(&mut self) -> Result<()> {
         if matches!(self.wanted, Wanted::Pending) {
-            // In the order of the journal, which then appends.
-            outcomes.sort_unstable_by_key(|(id, _)| *id);
-            self.journal.add_outcomes(self.txn, outcomes)?;
-            outcomes.clear();
+            self.journal.add_outcomes(self.txn, &self.outcomes.take())?;
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use super::reader::FLAG;
 use super::walk::{Walk, Witness};
 
 /// Everything in marshalled code that says which object is which.
-#[derive(Default)]
 pub(super) struct Marks {
     /// Where each object begins that has a reference index, by that index.
     flagged: Vec<u32>,
@@ -25,7 +24,18 @@ pub(super) struct Marks {
 impl Marks {
     /// Check the code, and note its marks. The other part of the answer is its `co_filename`.
     pub(super) fn of(bytes: &[u8], format: Format) -> Result<(Object, Self), Malformed> {
-        Walk::new(bytes, format, Self::default())?.run()
+        Walk::new(bytes, format, Self::with_room_for(bytes.len()))?.run()
+    }
+
+    /// With room for what code of this length, in bytes, has as a rule.
+    fn with_room_for(length: usize) -> Self {
+        Self {
+            flagged: Vec::with_capacity(length / 64),
+            used: Vec::with_capacity(length / 64),
+            references: Vec::with_capacity(length / 48),
+            short: Vec::with_capacity(length / 512),
+            needs_order: false,
+        }
     }
 
     /// Set the marks as they should be. `bytes` are those that were checked.
