@@ -21,7 +21,7 @@ use super::observer::Observer;
 use super::reuse::{Found, Spare};
 use super::site::Site;
 use super::source::{self, Source};
-use super::staged;
+use super::staged::Spot;
 use super::staging::Staging;
 use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
@@ -189,7 +189,7 @@ impl Surroundings<'_> {
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
         let source_hash = hash(&source.bytes);
-        if let Some(outcome) = spare(task, (compile, interpreter), candidate, (&source, source_hash)) {
+        if let Some(outcome) = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
@@ -266,29 +266,27 @@ impl Surroundings<'_> {
 
     /// Writes a staged file.
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
-        let (site, place) = self.place(ready)?;
-        let (task, mode) = (&ready.task, pyc_mode(ready.source.mode));
         let parts = [ready.header.as_bytes(), code.bytes];
-        let pyc = staged::write(place, (task.directory().number, site.whole), task.intent(), mode, &parts)?;
+        let (number, spot) = self.spot(ready)?;
+        let pyc = spot.write(ready.task.intent(), pyc_mode(ready.source.mode), &parts)?;
         self.staged.add(pyc.size);
-        Ok(outcome(ready, code, pyc, site.place))
+        Ok(outcome(ready, code, pyc, number))
     }
 
     /// Makes a retired pyc the staged file, if it can be that; what it is on disk then, and the number of the place.
     fn take(&self, ready: &Ready, spare: &Spare) -> Result<Option<(Identity, usize)>> {
-        let (site, place) = self.place(ready)?;
         let mode = pyc_mode(ready.source.mode);
         let Some(path) = spare.renew(self.state, ready.header.as_bytes(), mode)? else { return Ok(None) };
-        let (directory, intent) = (ready.task.directory().number, ready.task.intent());
-        let taken = staged::take((self.state, path), place, (directory, site.whole), intent)?;
-        Ok(taken.map(|pyc| (pyc, site.place)))
+        let (number, spot) = self.spot(ready)?;
+        let taken = spot.take((self.state, path), ready.task.intent())?;
+        Ok(taken.map(|pyc| (pyc, number)))
     }
 
-    /// The site of the directory of an intent, and the staging directory for it.
-    fn place(&self, ready: &Ready) -> Result<(Site, &Dir)> {
-        let site = self.site(&ready.task)?;
-        let place = self.staging.place(site.place);
-        Ok((site, place.ok_or_else(|| anyhow!("a staging directory has gone"))?))
+    /// Where the staged file of an intent goes; the number of the place, first.
+    fn spot(&self, ready: &Ready) -> Result<(usize, Spot<'_>)> {
+        let Site { place: number, whole, .. } = self.site(&ready.task)?;
+        let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
+        Ok((number, Spot { place, directory: ready.task.directory().number, whole }))
     }
 }
 
@@ -316,7 +314,7 @@ fn key(compile: &Compile, interpreter: &Interpreter, filename: &[u8], source_has
 }
 
 /// The outcome of an intent whose target is right as it stands, or can be adopted.
-fn spare(
+fn as_it_stands(
     task: &Task,
     (compile, interpreter): (&Compile, &Interpreter),
     candidate: Option<Candidate>,

@@ -29,53 +29,63 @@ fn name_in_whole(intent: &Intent, directory: i64) -> PathBuf {
     Path::new(&whole_name(directory)).join(intent.action.target())
 }
 
-/// Writes a staged file of the directory of this number; `whole` are the permissions of its `__pycache__` if that is staged
-/// as a whole.
-///
-/// # Errors
-/// It cannot be written.
-pub(super) fn write(
-    place: &Dir,
-    (directory, whole): (i64, Option<u32>),
-    intent: &Intent,
-    mode: u32,
-    parts: &[&[u8]],
-) -> Result<Identity, disk::Error> {
-    let Some(whole) = whole else { return place.create_file(alone_name(intent), mode, parts) };
-    let name = name_in_whole(intent, directory);
-    match place.create_file(&name, mode, parts) {
-        // It is the first one.
-        Err(error) if error.is_missing() => {
-            place.create_child(whole_name(directory), whole)?;
-            place.create_file(&name, mode, parts)
-        }
-        written => written,
-    }
+/// Where the staged files of one directory go.
+pub(super) struct Spot<'s> {
+    /// The staging directory.
+    pub(super) place: &'s Dir,
+    /// The number of the directory.
+    pub(super) directory: i64,
+    /// The permissions of its `__pycache__` if that is staged as a whole.
+    pub(super) whole: Option<u32>,
 }
 
-/// Makes the file `path` below `from` the staged file of an intent, as [`write`] would write it; what it is on disk then.
-/// `None` if it is on another filesystem, or not there any more.
-///
-/// # Errors
-/// It cannot be renamed.
-pub(super) fn take(
-    (from, path): (&Dir, &Path),
-    place: &Dir,
-    (directory, whole): (i64, Option<u32>),
-    intent: &Intent,
-) -> Result<Option<Identity>, disk::Error> {
-    let name = match whole {
-        Some(_) => name_in_whole(intent, directory),
-        None => alone_name(intent).into(),
-    };
-    let mut renamed = from.rename(path, place, &name)?;
-    if let (Renamed::Gone, Some(whole)) = (&renamed, whole) {
-        // It may be the first one there.
-        place.create_child(whole_name(directory), whole)?;
-        renamed = from.rename(path, place, &name)?;
+impl Spot<'_> {
+    /// Writes the staged file of an intent, with these permissions.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write(&self, intent: &Intent, mode: u32, parts: &[&[u8]]) -> Result<Identity, disk::Error> {
+        let name = self.name(intent);
+        match self.place.create_file(&name, mode, parts) {
+            Err(error) if error.is_missing() && self.make_whole()? => {
+                self.place.create_file(&name, mode, parts)
+            }
+            written => written,
+        }
     }
-    let moved = if renamed == Renamed::Moved { place.examine(name)? } else { None };
-    Ok(moved.map(|(_, identity)| identity))
+
+    /// Makes the file `path` below `from` the staged file of an intent; what it is on disk then. `None` if it is on another
+    /// filesystem, or not there any more.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub(super) fn take(
+        &self,
+        (from, path): (&Dir, &Path),
+        intent: &Intent,
+    ) -> Result<Option<Identity>, disk::Error> {
+        let name = self.name(intent);
+        let renamed = match from.rename(path, self.place, &name)? {
+            Renamed::Gone if self.make_whole()? => from.rename(path, self.place, &name)?,
+            renamed => renamed,
+        };
+        let moved = if renamed == Renamed::Moved { self.place.examine(name)? } else { None };
+        Ok(moved.map(|(_, identity)| identity))
+    }
+
+    fn name(&self, intent: &Intent) -> PathBuf {
+        match self.whole {
+            Some(_) => name_in_whole(intent, self.directory),
+            None => alone_name(intent).into(),
+        }
+    }
+
+    /// Makes the directory that is staged as a whole, if there is to be one: for the first file it is missing.
+    fn make_whole(&self) -> Result<bool, disk::Error> {
+        let Some(mode) = self.whole else { return Ok(false) };
+        self.place.create_child(whole_name(self.directory), mode)?;
+        Ok(true)
+    }
 }
 
 /// Removes the staged file of an intent, wherever it is.
