@@ -47,9 +47,8 @@ mod r1 {
 mod r2 {
     use super::*;
 
-    /// What is synced, and what is renamed, by py3compile over eight sources, in order.
+    /// What is synced, and what is renamed, by py3compile over the sources of [`eight`], in order.
     fn traced(chroot: &Chroot) -> Vec<&'static str> {
-        eight(chroot);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("trace").display().to_string();
         let calls = "trace=fsync,fdatasync,sync,syncfs,rename,renameat,renameat2";
@@ -58,7 +57,9 @@ mod r2 {
         chroot.start_command(command, "strace … py3compile").end().succeeds();
         let trace = std::fs::read_to_string(file).unwrap();
         let kind = |line: &str| match line {
-            _ if line.contains(".pyc") && line.contains("rename") => Some("rename"),
+            _ if line.contains("rename") && [".pyc", "__pycache__"].iter().any(|of| line.contains(of)) => {
+                Some("rename")
+            }
             _ if line.contains("syncfs(") => Some("syncfs"),
             _ if line.contains("sync(") => Some("sync"),
             _ => None,
@@ -68,27 +69,38 @@ mod r2 {
 
     #[test]
     fn today_nothing_is_synced() {
-        let calls = traced(&Chroot::original(SUITE));
-        assert_eq!(calls, ["rename"; 8]);
+        let chroot = Chroot::original(SUITE);
+        eight(&chroot);
+        assert_eq!(traced(&chroot), ["rename"; 8]);
     }
 
     #[test]
     fn bytecode_is_durable_before_it_is_in_place_and_its_place_before_the_end() {
-        let calls = traced(&Chroot::transactional(SUITE));
-        let first = calls.iter().position(|call| *call == "rename").unwrap();
-        let last = calls.iter().rposition(|call| *call == "rename").unwrap();
-        assert_eq!(calls.iter().filter(|call| **call == "rename").count(), 8, "{calls:?}");
-        assert!(calls[..first].contains(&"syncfs"), "{calls:?}");
-        assert!(calls[last..].contains(&"syncfs"), "{calls:?}");
+        // All of a new __pycache__ comes into place at once; into one that is there each file comes by itself.
+        for (is_there, renames) in [(false, 1), (true, 8)] {
+            let chroot = Chroot::transactional(SUITE);
+            eight(&chroot);
+            if is_there {
+                chroot.run(&["mkdir", &format!("{TREE}/__pycache__")]).succeeds();
+            }
+            let calls = traced(&chroot);
+            let first = calls.iter().position(|call| *call == "rename").unwrap();
+            let last = calls.iter().rposition(|call| *call == "rename").unwrap();
+            assert_eq!(calls.iter().filter(|call| **call == "rename").count(), renames, "{calls:?}");
+            assert!(calls[..first].contains(&"syncfs"), "{calls:?}");
+            assert!(calls[last..].contains(&"syncfs"), "{calls:?}");
+        }
     }
 }
 
 mod r24 {
     use super::*;
 
-    /// Compiles eight sources, and is killed in place of a rename of bytecode: the second of the process.
+    /// Compiles eight sources, and is killed in place of a rename of bytecode: the second of the process. There is a
+    /// `__pycache__`, so that each file is renamed by itself.
     fn killed_in_the_middle(chroot: &Chroot) {
         eight(chroot);
+        chroot.run(&["mkdir", &format!("{TREE}/__pycache__")]).succeeds();
         let inject = "inject=rename,renameat,renameat2:signal=SIGKILL:when=2";
         let strace = [
             "/usr/bin/strace",
