@@ -13,7 +13,7 @@ use crate::txn::intent::{
 };
 
 /// So many intents are a portion, and what more there are in the last of its directories.
-const PORTION: usize = 2048;
+const PORTION: usize = 1024;
 
 /// Which intents of a transaction to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
