@@ -22,12 +22,17 @@ pub fn map<I, T: Send>(
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
         let mut done = run();
         for other in others {
-            done.append(&mut other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            done.append(&mut joined(other.join()));
         }
         done
     });
     done.sort_unstable_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The result of a thread that was joined; its panic is ours.
+pub fn joined<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]

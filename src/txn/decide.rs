@@ -14,8 +14,7 @@ use super::lock::Writer;
 use super::publish::Committing;
 use super::source::unreadable;
 use super::stage::{Setting, Staged, compile};
-use super::staged::{self, StagedFiles};
-use super::staging::Staging;
+use super::staging::{self, StagedFiles, Staging};
 use super::supply::Wanted;
 use crate::disk::Identity;
 use crate::python::pool::Interrupted;
@@ -96,7 +95,7 @@ impl Staged {
         let staging = Staging::open(writer, self.0)?;
         for intent in &batch.intents {
             for place in staging.places() {
-                staged::remove(place, batch.directories[intent.directory].number, intent)?;
+                staging::remove_file(place, batch.directories[intent.directory].number, intent)?;
             }
         }
         // What is compiled again is durable before the decision, as everything else.

@@ -25,7 +25,6 @@ pub mod seal;
 mod site;
 mod source;
 pub mod stage;
-mod staged;
 pub mod staging;
 pub mod state;
 mod supply;

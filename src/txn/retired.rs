@@ -2,7 +2,7 @@
 //!
 //! Owns the directory `retired` in the state directory. What is in there is worth nothing without its row in the
 //! journal, and what the row says is checked by hash before it is used: so nothing here need be durable. A power
-//! cut that loses a file costs its compilation; one that takes back its way out of the tree leaves a whole pyc there.
+//! cut that loses a file costs its compilation, as does a rollback of a transaction that took it out (see `reuse`); one that takes back its way out of the tree leaves a whole pyc there.
 //!
 //! All that is retired in a dpkg run is one transaction. Each `py3clean` decides what it adds to it, in a durable write,
 //! and moves the files. It neither syncs nor settles: the transaction stays `committing`, held for the next package,

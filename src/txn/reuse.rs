@@ -62,14 +62,13 @@ impl Earlier {
         let published = || {
             let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
             let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash)?;
-            pyc.into_found(interpreter, entry.canonical)
+            pyc.into_found(interpreter, entry.canonical, None)
         };
         let retired = || {
             let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
             let path = retired::path(retired.id);
             let pyc = Pyc::read(state.open_file(&path).ok()?, interpreter, retired.code_hash)?;
-            let spare = retired.canonical.then(|| Spare::of(path, &pyc));
-            Some(Found { spare, ..pyc.into_found(interpreter, retired.canonical)? })
+            pyc.into_found(interpreter, retired.canonical, Some(path))
         };
         published().or_else(retired)
     }
@@ -97,22 +96,22 @@ impl Pyc {
         is_right.then_some(Self { header, code, hash, metadata })
     }
 
-    /// Its code in its canonical form, in which it may be known to be.
-    fn into_found(mut self, interpreter: &Interpreter, canonical: bool) -> Option<Found> {
-        if !canonical {
-            let length = marshal::canonicalize(&mut self.code, interpreter.format()?).ok()?.bytes().len();
-            self.code.resize(length);
-            self.hash = *blake3::hash(&self.code).as_bytes();
+    /// Its code in its canonical form, in which it may be known to be; then the file can be used too, if `path` says where
+    /// it is.
+    fn into_found(self, interpreter: &Interpreter, canonical: bool, path: Option<PathBuf>) -> Option<Found> {
+        let Self { header, mut code, hash, metadata } = self;
+        if canonical {
+            let spare = path.map(|path| Spare { path, header, metadata });
+            return Some(Found { code, hash, spare });
         }
-        Some(Found { code: self.code, hash: self.hash, spare: None })
+        let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
+        code.resize(length);
+        let hash = *blake3::hash(&code).as_bytes();
+        Some(Found { code, hash, spare: None })
     }
 }
 
 impl Spare {
-    fn of(path: PathBuf, pyc: &Pyc) -> Self {
-        Self { path, header: pyc.header.clone(), metadata: pyc.metadata.clone() }
-    }
-
     /// Gives the file this header, if it is in everything else what a new one with the permissions `mode` would be; its
     /// path in the state directory then.
     ///

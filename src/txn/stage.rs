@@ -3,7 +3,6 @@
 //! `recording` → `staged`. Until the journal says `staged`, what was compiled is worth nothing, and so are outcomes that
 //! it has already: a crash drops them with the staging directories, and keeps the intents.
 
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -19,6 +18,7 @@ use super::team::Team;
 use crate::cache::Cache;
 use crate::disk::{self, Durable};
 use crate::interrupt::Interrupt;
+use crate::parallel::joined;
 use crate::python::pool::{Interrupted, Pool};
 use crate::root::Root;
 
@@ -129,8 +129,8 @@ pub(super) fn compile(
         let compiled = pool.run(&compilation);
         // And with it the other ends of what keeps the other threads going.
         drop(compilation);
-        join(flushing)?;
-        join(supplying)?;
+        joined(flushing.join())?;
+        joined(supplying.join())?;
         compiled
     })?;
     setting.observer.phase("compile", began.elapsed());
@@ -141,9 +141,4 @@ pub(super) fn compile(
     let durable = disk::sync(staging.places())?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
-}
-
-/// The result of a thread; its panic is ours.
-fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

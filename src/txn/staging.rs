@@ -5,6 +5,10 @@
 //! place. A note in number 0 says where, durably, before that directory exists: no crash leaves one that nobody
 //! finds, not even one that costs the journal.
 
+mod files;
+
+pub(super) use files::{Spot, StagedFiles, remove_file};
+
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -191,7 +195,7 @@ fn open_own(state: &Dir, txn: TxnId) -> Result<Option<Dir>> {
 }
 
 /// What was found, if it is there.
-pub(super) fn present<T>(found: Result<T, disk::Error>) -> Result<Option<T>, disk::Error> {
+fn present<T>(found: Result<T, disk::Error>) -> Result<Option<T>, disk::Error> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_missing() => Ok(None),

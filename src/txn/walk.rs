@@ -103,7 +103,7 @@ impl Walk {
             (visit(listings), problems)
         };
         let looked = parallel::map(portions.into_iter(), threads, look);
-        problems.extend(finder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        problems.extend(parallel::joined(finder.join()));
         let gather = |(result, mut unread)| {
             problems.append(&mut unread);
             result

@@ -282,7 +282,12 @@ pub fn staged(world: &World) -> Vec<PathBuf> {
 
 /// Publishes what is staged, and asks for nothing else.
 pub fn commit_staged(world: &World) -> Outcome {
-    let nowhere = world.beside("nowhere");
-    fs::create_dir_all(&nowhere).unwrap();
-    world.run(&["commit", nowhere.to_str().unwrap()])
+    world.run(&["commit", &nothing(world)])
+}
+
+/// A path that a commit can name without adding anything.
+pub fn nothing(world: &World) -> String {
+    let path = world.beside("nothing");
+    fs::create_dir_all(&path).unwrap();
+    path.to_str().unwrap().to_owned()
 }

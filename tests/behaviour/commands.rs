@@ -2,18 +2,11 @@
 
 use std::fs;
 
-use crate::aid::{executions, names, snapshot, staged};
+use crate::aid::{executions, names, nothing, snapshot, staged};
 use crate::support::{Outcome, PYTHON, World, python};
 
 fn json(outcome: &Outcome) -> serde_json::Value {
     serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}\n{}", outcome.context()))
-}
-
-/// A path that a commit can name without adding anything.
-fn nothing(world: &World) -> String {
-    let path = world.beside("nothing");
-    fs::create_dir_all(&path).unwrap();
-    path.to_str().unwrap().to_owned()
 }
 
 #[test]

@@ -27,6 +27,13 @@ fn retired(system: &Installation) -> std::path::PathBuf {
     system.at("/var/lib/pyc-txn/retired")
 }
 
+/// Writes the bytecode of the source at this path, as an import does.
+fn compile_as_python_does(system: &Installation, path: &str) {
+    let script = "import py_compile, sys; py_compile.compile(sys.argv[1], dfile=sys.argv[2])";
+    let command = &mut std::process::Command::new(PYTHON);
+    assert!(command.args(["-c", script]).arg(system.at(path)).arg(path).status().unwrap().success());
+}
+
 #[test]
 fn what_is_still_right_is_taken_back_when_the_run_ends() {
     for end in ENDS {
@@ -120,11 +127,7 @@ fn whoever_else_takes_the_lock_settles_what_is_retired() {
 #[test]
 fn what_python_writes_before_the_run_ends_stays() {
     let system = cleaned(&["a.py"]);
-    let source = system.at(&format!("{PUBLIC}/a.py"));
-    let path = format!("{PUBLIC}/a.py");
-    let script = "import py_compile, sys; py_compile.compile(sys.argv[1], dfile=sys.argv[2])";
-    let written = std::process::Command::new(PYTHON).args(["-c", script]).arg(source).arg(path).status();
-    assert!(written.unwrap().success());
+    compile_as_python_does(&system, &format!("{PUBLIC}/a.py"));
     let before = fs::metadata(system.pyc("a.py")).unwrap().ino();
     let outcome = system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("adopted 1 ");
     assert_eq!(fs::metadata(system.pyc("a.py")).unwrap().ino(), before, "{}", outcome.context());
@@ -238,12 +241,10 @@ fn bytecode_that_comes_back_has_the_permissions_that_its_source_has_now() {
 fn bytecode_of_another_compiler_comes_back_in_its_canonical_form() {
     let system = Installation::with_programs();
     let source = "def f(x): return x in {'c', 'a b', None}\ndef g(x): return x, '.'\n";
-    let (on_disk, path) = (system.write(&format!("{PUBLIC}/a.py"), source), format!("{PUBLIC}/a.py"));
-    let list = format!("/.\n{path}\n");
-    system.write("/var/lib/dpkg/info/pkg.list", &list);
-    let script = "import py_compile, sys; py_compile.compile(sys.argv[1], dfile=sys.argv[2])";
-    let written = std::process::Command::new(PYTHON).args(["-c", script]).arg(&on_disk).arg(&path).status();
-    assert!(written.unwrap().success());
+    let path = format!("{PUBLIC}/a.py");
+    system.write(&path, source);
+    system.write("/var/lib/dpkg/info/pkg.list", &format!("/.\n{path}\n"));
+    compile_as_python_does(&system, &path);
     system.call("pyc-txn", &["hook", "configure"]).exits(0).says("adopted 1 ");
     let theirs = bytecode(&system, "a.py").2;
     system.call_in_script("py3clean", &["-p", "pkg"]).exits(0);

@@ -9,10 +9,10 @@ use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::intent::Intent;
-use super::staging::{self, Staging};
+use super::{Staging, present};
 use crate::disk::{self, Dir, Identity, Renamed};
 use crate::python::pycache::DIRECTORY;
+use crate::txn::intent::Intent;
 
 /// The name of the `__pycache__` of the directory of this number.
 fn whole_name(directory: i64) -> String {
@@ -30,13 +30,13 @@ fn name_in_whole(intent: &Intent, directory: i64) -> PathBuf {
 }
 
 /// Where the staged files of one directory go.
-pub(super) struct Spot<'s> {
+pub(in crate::txn) struct Spot<'s> {
     /// The staging directory.
-    pub(super) place: &'s Dir,
+    pub(in crate::txn) place: &'s Dir,
     /// The number of the directory.
-    pub(super) directory: i64,
+    pub(in crate::txn) directory: i64,
     /// The permissions of its `__pycache__` if that is staged as a whole.
-    pub(super) whole: Option<u32>,
+    pub(in crate::txn) whole: Option<u32>,
 }
 
 impl Spot<'_> {
@@ -44,7 +44,12 @@ impl Spot<'_> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn write(&self, intent: &Intent, mode: u32, parts: &[&[u8]]) -> Result<Identity, disk::Error> {
+    pub(in crate::txn) fn write(
+        &self,
+        intent: &Intent,
+        mode: u32,
+        parts: &[&[u8]],
+    ) -> Result<Identity, disk::Error> {
         let name = self.name(intent);
         match self.place.create_file(&name, mode, parts) {
             Err(error) if error.is_missing() && self.make_whole()? => {
@@ -59,7 +64,7 @@ impl Spot<'_> {
     ///
     /// # Errors
     /// It cannot be renamed.
-    pub(super) fn take(
+    pub(in crate::txn) fn take(
         &self,
         (from, path): (&Dir, &Path),
         intent: &Intent,
@@ -92,13 +97,13 @@ impl Spot<'_> {
 ///
 /// # Errors
 /// It cannot be removed.
-pub(super) fn remove(place: &Dir, directory: i64, intent: &Intent) -> Result<(), disk::Error> {
+pub(in crate::txn) fn remove_file(place: &Dir, directory: i64, intent: &Intent) -> Result<(), disk::Error> {
     place.remove_file(name_in_whole(intent, directory))?;
     place.remove_file(alone_name(intent)).map(drop)
 }
 
 /// What is staged of some intents of one directory.
-pub(super) struct StagedFiles<'s> {
+pub(in crate::txn) struct StagedFiles<'s> {
     staging: &'s Staging,
     directory: i64,
     /// By the numbers of the places.
@@ -116,7 +121,7 @@ impl<'s> StagedFiles<'s> {
     ///
     /// # Errors
     /// A staging directory cannot be read.
-    pub(super) fn find(
+    pub(in crate::txn) fn find(
         staging: &'s Staging,
         directory: i64,
         intents: &[Intent],
@@ -124,7 +129,7 @@ impl<'s> StagedFiles<'s> {
         let mut wholes = BTreeMap::new();
         for number in intents.iter().filter_map(place_of) {
             if let (Entry::Vacant(vacant), Some(place)) = (wholes.entry(number), staging.place(number))
-                && let Some(dir) = staging::present(place.open_child(whole_name(directory)))?
+                && let Some(dir) = present(place.open_child(whole_name(directory)))?
             {
                 vacant.insert(Whole { names: dir.names()?, dir });
             }
@@ -133,14 +138,14 @@ impl<'s> StagedFiles<'s> {
     }
 
     /// Whether the staged file of an intent is there.
-    pub(super) fn has(&self, intent: &Intent) -> bool {
+    pub(in crate::txn) fn has(&self, intent: &Intent) -> bool {
         let is_alone = |place: &Dir| place.has_file(alone_name(intent));
         self.whole_of(intent).is_some()
             || place_of(intent).and_then(|number| self.staging.place(number)).is_some_and(is_alone)
     }
 
     /// Where the staged file of an intent is, or was: the directory, and its name there. `None` if it has none.
-    pub(super) fn find_file(&self, intent: &Intent) -> Option<(&Dir, OsString)> {
+    pub(in crate::txn) fn find_file(&self, intent: &Intent) -> Option<(&Dir, OsString)> {
         match self.whole_of(intent) {
             Some(whole) => Some((&whole.dir, intent.action.target().to_owned())),
             None => Some((self.staging.place(place_of(intent)?)?, alone_name(intent).into())),
@@ -153,13 +158,16 @@ impl<'s> StagedFiles<'s> {
     ///
     /// # Errors
     /// A failure of the medium.
-    pub(super) fn publish_whole(&self, dir: &Dir, intents: &[Intent]) -> Result<bool, disk::Error> {
-        let mut targets: Vec<&OsStr> = intents.iter().map(|intent| intent.action.target()).collect();
-        targets.sort_unstable();
+    pub(in crate::txn) fn publish_whole(&self, dir: &Dir, intents: &[Intent]) -> Result<bool, disk::Error> {
         let is_in = |number| intents.iter().all(|intent| place_of(intent) == Some(number));
+        let targets = || {
+            let mut targets: Vec<&OsStr> = intents.iter().map(|intent| intent.action.target()).collect();
+            targets.sort_unstable();
+            targets
+        };
         for (&number, whole) in &self.wholes {
             if is_in(number)
-                && whole.names == targets
+                && whole.names == targets()
                 && let Some(place) = self.staging.place(number)
             {
                 return place.move_child(whole_name(self.directory), dir, DIRECTORY);
