@@ -12,12 +12,14 @@ mod error;
 pub mod fault;
 mod identity;
 mod look;
+mod patience;
 mod quote;
 
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
 pub use look::{Kind, examine};
+pub use patience::patiently;
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use crate::disk::Identity;
+use crate::disk::{Identity, patiently};
 
 /// The root of the system whose Python trees are compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,21 +92,17 @@ impl Root {
     pub fn open(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         if self.is_host() {
-            return Ok(File::from(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?));
+            return Ok(File::from(patiently(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?));
         }
         self.open_in_root(path, flags)
     }
 
     /// Symlinks lead to what they name inside the root, and `..` not out of it.
     fn open_in_root(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        let root = rustix::fs::openat(
-            rustix::fs::CWD,
-            &self.0,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let file = rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
-        Ok(File::from(file))
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = patiently(|| rustix::fs::openat(CWD, &self.0, directory, Mode::empty()))?;
+        let open = || rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+        Ok(File::from(patiently(open)?))
     }
 
     /// The identity of the regular file at `path` (without the prefix), through symlinks; `None` where there is

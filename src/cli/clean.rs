@@ -6,9 +6,9 @@ use crate::disk::Escaped;
 use crate::python::pycache::{self, Remnant};
 use crate::txn::compilers;
 use crate::txn::intent::{Action, Group};
-use crate::txn::journal::Removal;
+use crate::txn::journal::{Journal, Removal};
 use crate::txn::lock::Writer;
-use crate::txn::plan::Plan;
+use crate::txn::plan::{Plan, located};
 use crate::txn::publish;
 use crate::txn::tree::{self, Listing};
 use crate::txn::walk::{self, Walk};
@@ -52,8 +52,11 @@ pub(super) fn retire(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -
     let committing = publish::Committing::decided(txn);
     let publish = || committing.publish_part(writer, &run.config.root, run.interrupt, &batch);
     match run.reporter.timed("publish", publish) {
-        Ok(0) => Ok(Status::Done),
-        Ok(_) => Ok(Status::SomeFailed),
+        Ok(failures) if failures.is_empty() => Ok(Status::Done),
+        Ok(failures) => {
+            failures.iter().for_each(|(path, why)| run.reporter.failure(&located(path, why)));
+            Ok(Status::SomeFailed)
+        }
         Err(error) => Err(run.incomplete(writer, txn, &error)),
     }
 }
@@ -62,15 +65,16 @@ pub(super) fn retire(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -
 pub(super) fn remove(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -> Result<Status> {
     let decide = || writer.journal.record_clean(groups, Removal::Delete);
     let (txn, _) = run.reporter.timed("decide", decide)?;
-    let published = publish::Committing::found(txn)
+    let published = publish::Committing::decided(txn)
         .publish(writer, &run.config.root, run.interrupt, run.reporter)
         .and_then(|published| published.settle(writer, run.reporter));
     if let Err(error) = published {
         return Err(run.incomplete(writer, txn, &error));
     }
     let counts = writer.journal.counts(txn)?;
+    let failed = run.tell_failures(&writer.journal, txn)?;
     run.reporter.summary(&counts, 0, 0);
-    Ok(if counts.failed > 0 { Status::SomeFailed } else { Status::Done })
+    Ok(if failed > 0 { Status::SomeFailed } else { Status::Done })
 }
 
 /// What is to be removed, and what could not be examined.
@@ -94,6 +98,14 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
         let remove = |listings| Ok(Plan::removal(listings, None, is_tagged));
         for part in walk.visit(walk::THREADS, &mut plan.problems, remove)? {
             plan.append(part);
+        }
+    }
+    let remains = journal.as_ref().map(Journal::remains).transpose()?.unwrap_or_default();
+    for (directory, mut remnants) in remains {
+        if selected.request.trees.iter().any(|top| directory.starts_with(top)) {
+            let is_planned = |remnant: &Remnant| plan.removes(&directory, remnant);
+            remnants.retain(|remnant| is_tagged(&Listing::default(), remnant) && !is_planned(remnant));
+            plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
     }
     for (path, _) in &selected.request.files {

@@ -11,7 +11,7 @@ use crate::txn::intent::{Action, Group, TxnId};
 use crate::txn::journal::Journal;
 use crate::txn::lock::Writer;
 use crate::txn::observer::Observer;
-use crate::txn::plan::{Plan, Planner, Taker, located};
+use crate::txn::plan::{Plan, Planner, Taker};
 use crate::txn::publish::Committing;
 use crate::txn::retired;
 use crate::txn::stage::{Recording, Staged};
@@ -265,14 +265,12 @@ pub(super) fn plan_rest(run: &Run<'_>, journal: &Journal) -> Result<Plan> {
 /// Says how transactions came out.
 fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Result<Status> {
     let mut total = crate::txn::journal::Counts::default();
+    let mut some_failed = false;
     for &txn in txns {
         total += journal.counts(txn)?;
-        for intent in journal.intent_reports(txn, true)? {
-            let message = intent.message.as_deref().unwrap_or("failed");
-            run.reporter.failure(&located(&intent.path, message));
-        }
+        some_failed |= run.tell_failures(journal, txn)? > 0;
     }
-    let status = complain(run, plan, total.failed > 0);
+    let status = complain(run, plan, some_failed);
     run.reporter.summary(&total, plan.refused.len(), plan.current);
     Ok(status)
 }

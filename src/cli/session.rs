@@ -15,6 +15,7 @@ use crate::txn::intent::TxnId;
 use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::observer::Observer;
+use crate::txn::plan::located;
 use crate::txn::recover::{self, Recovered, Retiring};
 use crate::txn::stage::Setting;
 use crate::txn::staging;
@@ -198,7 +199,12 @@ impl<'a> Run<'a> {
         };
         for recovered in recovered {
             let (txn, what) = match recovered {
-                Recovered::Finished(txn) => (txn, "was decided and interrupted; it is finished now"),
+                // Each py3clean has told of its own failures.
+                Recovered::Retired(_) => continue,
+                Recovered::Finished(txn) => {
+                    self.tell_failures(&writer.journal, txn)?;
+                    (txn, "was decided and interrupted; it is finished now")
+                }
                 Recovered::RolledBack(txn) => {
                     (txn, "was interrupted; it is rolled back, its intents are pending")
                 }
@@ -207,6 +213,16 @@ impl<'a> Run<'a> {
             self.reporter.note(&format!("transaction {} {what}", txn.0));
         }
         Ok(())
+    }
+
+    /// Says what of a transaction failed, each kind of failure once; how much that is.
+    pub(super) fn tell_failures(&self, journal: &Journal, txn: TxnId) -> Result<usize> {
+        let failures = journal.intent_reports(txn, true)?;
+        for intent in &failures {
+            let line = located(&intent.path, intent.message.as_deref().unwrap_or("failed"));
+            if intent.is_known { self.reporter.known_failure(&line) } else { self.reporter.failure(&line) }
+        }
+        Ok(failures.len())
     }
 
     /// After an error: rolls the transaction back if it is not decided, and says how it stands.

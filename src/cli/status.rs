@@ -86,6 +86,25 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
     }
 }
 
+fn tell_failures(failures: &[FailureReport]) {
+    let say = super::report::result;
+    let (remains, failed): (Vec<_>, Vec<_>) =
+        failures.iter().partition(|failure| failure.interpreter.is_none());
+    if !failed.is_empty() {
+        say(&format!("{} could not be compiled:", failed.len()));
+    }
+    for failure in failed {
+        let interpreter = failure.interpreter.as_deref().unwrap_or_default();
+        say(&format!("  {} [{interpreter}]", located(&failure.path, &failure.message)));
+    }
+    if !remains.is_empty() {
+        say(&format!("{} could not be removed; the next 'pyc-txn commit' tries again:", remains.len()));
+    }
+    for failure in remains {
+        say(&format!("  {}", located(&failure.path, &failure.message)));
+    }
+}
+
 /// Staging directories that nobody will publish from.
 fn leftovers(run: &Run<'_>, journal: &Journal) -> Result<Vec<i64>> {
     let Ok(path) = run.config.state_dir.canonicalize() else {
@@ -139,12 +158,7 @@ fn tell(report: &Report) {
         }
     }
     say(&format!("{} targets are published", report.published));
-    if !report.failures.is_empty() {
-        say(&format!("{} could not be compiled:", report.failures.len()));
-        for failure in &report.failures {
-            say(&format!("  {} [{}]", located(&failure.path, &failure.message), failure.interpreter));
-        }
-    }
+    tell_failures(&report.failures);
     if !report.warnings.is_empty() {
         let count: usize = report.warnings.iter().map(|each| each.warnings.lines().count()).sum();
         say(&format!(

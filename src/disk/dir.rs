@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Error, Identity, Kind, Result, fault};
+use super::{Error, Identity, Kind, Result, fault, patiently};
 
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -40,12 +40,12 @@ impl Dir {
     /// # Errors
     /// What `openat2(2)` says; `ELOOP` or `ENOTDIR` where a component is a symlink.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = match rustix::fs::openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-        {
+        let open = || rustix::fs::openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        let opened = patiently(|| match open() {
             // Kernels before 5.6, and seccomp filters that have not heard of the call.
             Err(Errno::NOSYS | Errno::PERM) => open_by_component(path),
             opened => opened,
-        };
+        });
         match opened {
             Ok(fd) => Ok(Self { fd, path: path.to_owned() }),
             Err(errno) => Err(Error::new("open", path, errno)),
@@ -58,7 +58,7 @@ impl Dir {
     /// What `openat(2)` says; `ENOTDIR` where `name` is a symlink or a file.
     pub fn open_child(&self, name: impl AsRef<OsStr>) -> Result<Self> {
         let path = self.path.join(name.as_ref());
-        match rustix::fs::openat(&self.fd, name.as_ref(), DIRECTORY, Mode::empty()) {
+        match patiently(|| rustix::fs::openat(&self.fd, name.as_ref(), DIRECTORY, Mode::empty())) {
             Ok(fd) => Ok(Self { fd, path }),
             Err(errno) => Err(Error::new("open", &path, errno)),
         }
@@ -121,8 +121,8 @@ impl Dir {
         let failed = |cause: io::Error| Error::new("write", &path, cause);
         fault::step("create file", &path).map_err(failed)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode))
-            .map_err(|errno| failed(errno.into()))?;
+        let open = || rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode));
+        let fd = patiently(open).map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(fd);
         fault::step("write file", &path).map_err(failed)?;
         write_parts(&mut file, parts).map_err(failed)?;
@@ -163,7 +163,7 @@ impl Dir {
     /// says whether it did.
     ///
     /// # Errors
-    /// A failure of the medium.
+    /// There is no space left.
     pub fn move_child(&self, name: impl AsRef<OsStr>, to: &Self, to_name: impl AsRef<OsStr>) -> Result<bool> {
         let (from, onto) = (self.path.join(name.as_ref()), to.path.join(to_name.as_ref()));
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -173,7 +173,7 @@ impl Dir {
         });
         match moved.map_err(|cause| Error::rename(&from, &onto, cause)) {
             Ok(()) => Ok(true),
-            Err(error) if error.is_medium() => Err(error),
+            Err(error) if error.is_full() => Err(error),
             Err(_) => Ok(false),
         }
     }
@@ -245,18 +245,18 @@ impl Dir {
     /// refuse just as they refuse the rename. Where `O_TMPFILE` is not to be had the answer is no.
     ///
     /// # Errors
-    /// A failure of the medium; any other is a no.
+    /// There is no space left; any other failure is a no.
     pub fn shares_filesystem(&self, other: &Self) -> Result<bool> {
         const TRIAL: &str = "trial";
         fault::step("try filesystem", &other.path).map_err(|cause| Error::new("try", &other.path, cause))?;
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let unnamed = match rustix::fs::openat(&other.fd, ".", flags, Mode::RUSR | Mode::WUSR) {
             Ok(unnamed) => unnamed,
-            Err(errno) => return no_unless_medium(Error::new("try", &other.path, errno)),
+            Err(errno) => return no_unless_full(Error::new("try", &other.path, errno)),
         };
         match self.link(&unnamed, TRIAL) {
             Ok(()) => self.remove_file(TRIAL),
-            Err(errno) => no_unless_medium(Error::new("try", &self.path, errno)),
+            Err(errno) => no_unless_full(Error::new("try", &self.path, errno)),
         }
     }
 
@@ -271,8 +271,8 @@ impl Dir {
     }
 }
 
-fn no_unless_medium(error: Error) -> Result<bool> {
-    if error.is_medium() && !error.is_read_only() { Err(error) } else { Ok(false) }
+fn no_unless_full(error: Error) -> Result<bool> {
+    if error.is_full() { Err(error) } else { Ok(false) }
 }
 
 /// Opens `path` one component after the other, none of them a symlink.

@@ -25,8 +25,8 @@ impl Error {
         Self { action: format!("cannot rename {} to {}", Quoted(from), Quoted(onto)), cause }
     }
 
-    /// Whether the medium failed (full, read-only, broken, out of a resource) and not this one place: the
-    /// whole transaction is concerned, and the same call may well succeed later.
+    /// Whether more than this one place may have failed (full, read-only, broken, out of a resource). It has if no
+    /// other place can be used either.
     #[must_use]
     pub fn is_medium(&self) -> bool {
         matches!(

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{Dir, Error, Identity, Result};
+use super::{Dir, Error, Identity, Result, patiently};
 
 /// Room for the entries that the kernel gives at a time; more than most directories have.
 const ENTRIES: usize = 16 << 10;
@@ -169,6 +169,6 @@ impl Dir {
     /// What `openat(2)` says.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?))
+        Ok(File::from(patiently(|| rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()))?))
     }
 }

@@ -52,13 +52,15 @@ impl Comparison<'_> {
                 actions.extend(compile.map(Action::Compile));
             }
         }
-        let is_gone = |published: &Remnant| {
-            let source = published.source();
+        let is_gone = |remnant: &Remnant| {
+            let source = remnant.source();
             (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
         };
         let is_left =
             |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
-        let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
+        let remains = shelf.remains.iter().filter(|name| !shelf.published.contains_key(*name));
+        let ours = shelf.published.keys().chain(remains);
+        let gone = ours.filter_map(|name| Remnant::parse(name)).filter(is_gone);
         let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
         actions.extend(gone.chain(left).map(Action::Remove));
         let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
@@ -95,7 +97,8 @@ impl Comparison<'_> {
             plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
             return None;
         };
-        let entry = shelf.published.get(target.name());
+        // What could not be removed and is wanted again is looked at once more, and forgotten as a failure.
+        let entry = shelf.published.get(target.name()).filter(|_| !shelf.remains.contains(target.name()));
         if entry.is_some_and(|entry| place.has(entry, &target) && self.is_of(entry, seen, compiler)) {
             plan.current += 1;
             return None;

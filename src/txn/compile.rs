@@ -5,7 +5,6 @@
 //! cache.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -19,13 +18,13 @@ use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Ha
 use super::journal::LedgerEntry;
 use super::observer::Observer;
 use super::reuse::{Found, Spare};
-use super::site::Site;
+use super::site::{self, Site};
 use super::source::{self, Source};
 use super::staging::{Spot, Staging};
 use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
-use crate::disk::{self, Dir, Identity};
+use crate::disk::{Dir, Identity};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -36,8 +35,7 @@ use crate::root::Root;
 pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Root,
     pub(super) staging: &'a Staging,
-    /// What is known of the directories, by their numbers.
-    pub(super) sites: &'a HashMap<i64, Result<Site, Outcome>>,
+    pub(super) sites: &'a site::ByNumber,
     pub(super) team: &'a Team,
     /// The state directory.
     pub(super) state: &'a Dir,
@@ -183,9 +181,8 @@ impl Surroundings<'_> {
             .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
             .flatten();
         let mut source = match source::read(self.root, &path) {
-            Ok(Ok(source)) => source,
-            Ok(Err(outcome)) => return Ok(Err(outcome)),
-            Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
+            Ok(source) => source,
+            Err(outcome) => return Ok(Err(outcome)),
         };
         let source_hash = hash(&source.bytes);
         if let Some(outcome) = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash)) {

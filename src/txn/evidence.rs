@@ -20,17 +20,24 @@ impl Unchanged {
 #[must_use]
 pub struct Placed {
     exceptions: Vec<(IntentId, Outcome)>,
+    remains: Vec<(IntentId, String)>,
 }
 
 impl Placed {
     /// Made by the renames in [`super::publish`].
-    pub(super) fn except(exceptions: Vec<(IntentId, Outcome)>) -> Self {
-        Self { exceptions }
+    pub(super) fn except(exceptions: Vec<(IntentId, Outcome)>, remains: Vec<(IntentId, String)>) -> Self {
+        Self { exceptions, remains }
     }
 
     /// Intents whose place was gone or barred, and what became of them.
     #[must_use]
     pub fn exceptions(&self) -> &[(IntentId, Outcome)] {
         &self.exceptions
+    }
+
+    /// Removals after which an empty `__pycache__` is left, and why it could not be removed.
+    #[must_use]
+    pub fn remains(&self) -> &[(IntentId, String)] {
+        &self.remains
     }
 }

@@ -79,7 +79,16 @@ impl Plan {
         self.groups.iter().map(|group| group.actions.len()).sum()
     }
 
-    pub(super) fn add(&mut self, directory: PathBuf, owner: Option<String>, mut actions: Vec<Action>) {
+    /// Whether it removes a file.
+    #[must_use]
+    pub fn removes(&self, directory: &Path, remnant: &Remnant) -> bool {
+        let is_it = |action: &Action| matches!(action, Action::Remove(removed) if removed == remnant);
+        let mut groups = self.groups.iter().filter(|group| group.directory == directory);
+        groups.any(|group| group.actions.iter().any(is_it))
+    }
+
+    /// Adds what is to be done in a directory.
+    pub fn add(&mut self, directory: PathBuf, owner: Option<String>, mut actions: Vec<Action>) {
         if !actions.is_empty() {
             actions.shrink_to_fit();
             self.groups.push(Group { directory, owner, actions });
@@ -249,7 +258,7 @@ impl Planner<'_> {
     }
 
     /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is
-    /// there, and the removal of what interpreters left that are gone.
+    /// there, and the removal of what interpreters left that are gone and of what could not be removed before.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -259,6 +268,12 @@ impl Planner<'_> {
         // The first, so that what is planned for the same target goes before them.
         plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
         for (directory, remnants) in journal.published_by(gone)? {
+            plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
+        }
+        for (directory, mut remnants) in journal.remains()? {
+            let is_gone =
+                |remnant: &Remnant| matches!(self.root.identity(&directory.join(remnant.source())), Ok(None));
+            remnants.retain(is_gone);
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
         Ok(())

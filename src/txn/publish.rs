@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -82,13 +83,14 @@ impl Committing {
         }
         observer.phase("publish", began.elapsed());
         let began = Instant::now();
-        let durable = disk::sync(publication.changed.values())?;
+        let durable = publication.sync()?;
         observer.phase("sync directories", began.elapsed());
-        Ok(Published { txn: self.txn, placed: Placed::except(publication.exceptions), durable })
+        let Publication { exceptions, remains, .. } = publication;
+        Ok(Published { txn: self.txn, placed: Placed::except(exceptions, remains), durable })
     }
 
     /// Publishes these of its intents, and leaves it as it is: who settles it looks at them once more, with all others,
-    /// and makes them durable. Says how many could not be published.
+    /// and makes them durable. The paths of those that could not be published, and why.
     ///
     /// # Errors
     /// As [`Committing::publish`].
@@ -98,12 +100,19 @@ impl Committing {
         root: &Root,
         interrupt: &Interrupt,
         batch: &Batch,
-    ) -> Result<usize> {
+    ) -> Result<Vec<(PathBuf, String)>> {
         let staging = Staging::open(writer, self.txn)?;
         let mut publication = Publication::begin(&staging, self.resumed);
         publication.publish_batch(writer, root, interrupt, batch)?;
-        let is_failure = |(_, outcome): &&(IntentId, Outcome)| matches!(outcome, Outcome::Failed(_));
-        Ok(publication.exceptions.iter().filter(is_failure).count())
+        let Publication { exceptions, mut remains, .. } = publication;
+        for (id, outcome) in exceptions {
+            if let Outcome::Failed(failure) = outcome {
+                remains.push((id, failure.message));
+            }
+        }
+        let reason = |id| remains.iter().find(|(failed, _)| *failed == id).map(|(_, why)| why.clone());
+        let failed = |intent: &Intent| Some((batch.path(intent), reason(intent.id)?));
+        Ok(batch.intents.iter().filter_map(failed).collect())
     }
 }
 
@@ -127,13 +136,24 @@ struct Publication<'s> {
     retired: Option<Dir>,
     resumed: bool,
     exceptions: Vec<(IntentId, Outcome)>,
-    /// One directory of each device that was changed, to sync it by.
-    changed: HashMap<u64, Dir>,
+    /// Removals that left an empty `__pycache__`, and why it could not be removed.
+    remains: Vec<(IntentId, String)>,
+    /// The filesystems that were changed, by their devices.
+    changed: HashMap<u64, Changed>,
+}
+
+/// A filesystem that was changed.
+struct Changed {
+    /// A directory to sync it by.
+    dir: Dir,
+    /// In a resumed transaction, the intents that changed it.
+    intents: Vec<IntentId>,
 }
 
 impl<'s> Publication<'s> {
     fn begin(staging: &'s Staging, resumed: bool) -> Self {
-        Self { staging, retired: None, resumed, exceptions: Vec::new(), changed: HashMap::new() }
+        let (exceptions, remains) = (Vec::new(), Vec::new());
+        Self { staging, retired: None, resumed, exceptions, remains, changed: HashMap::new() }
     }
 
     fn publish_batch(
@@ -165,8 +185,31 @@ impl<'s> Publication<'s> {
         if !staged.publish_whole(&dir, intents)? {
             self.publish_files(&dir, &staged, intents)?;
         }
-        self.changed.insert(dir.stat()?.st_dev, dir);
+        self.note_change(dir, intents)
+    }
+
+    fn note_change(&mut self, dir: Dir, intents: &[Intent]) -> Result<()> {
+        let changed = self.changed.entry(dir.stat()?.st_dev);
+        let changed = changed.or_insert_with(|| Changed { dir, intents: Vec::new() });
+        if self.resumed {
+            changed.intents.extend(intents.iter().map(|intent| intent.id));
+        }
         Ok(())
+    }
+
+    /// Makes the changes durable. A filesystem that cannot be synced stops the transaction once; when it is resumed
+    /// that is the outcome of the intents there, so that no broken disk keeps all others from being compiled.
+    fn sync(&mut self) -> Result<Durable> {
+        if self.resumed {
+            for Changed { dir, intents } in self.changed.values() {
+                if let Err(error) = disk::sync([dir]) {
+                    let outcome = unreadable(&error.to_string());
+                    self.exceptions.extend(intents.iter().map(|id| (*id, outcome.clone())));
+                }
+            }
+            return Ok(disk::sync([])?);
+        }
+        Ok(disk::sync(self.changed.values().map(|changed| &changed.dir))?)
     }
 
     /// Publishes one file after the other.
@@ -185,8 +228,22 @@ impl<'s> Publication<'s> {
                 self.except(std::slice::from_ref(intent), error)?;
             }
         }
-        if intents.iter().any(|intent| matches!(intent.action, Action::Remove(_))) {
-            dir.remove_empty_child(DIRECTORY)?;
+        let is_removal = |intent: &&Intent| matches!(intent.action, Action::Remove(_));
+        if let Some(last) = intents.iter().rfind(is_removal) {
+            self.remove_cache(dir, &cache, last.id)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the `__pycache__` of a directory if nothing is in it any more. One that cannot be removed is harmless: it
+    /// stays, and the removal `last` remembers it.
+    fn remove_cache(&mut self, dir: &Dir, cache: &Dir, last: IntentId) -> Result<()> {
+        match dir.remove_empty_child(DIRECTORY) {
+            Ok(_) => {}
+            Err(error) if error.is_full() => return Err(error.into()),
+            // The kernel looks at permissions first: a directory that is in use would not have gone anyway.
+            Err(_) if cache.names().is_ok_and(|names| !names.is_empty()) => {}
+            Err(error) => self.remains.push((last, error.to_string())),
         }
         Ok(())
     }
@@ -236,9 +293,9 @@ impl<'s> Publication<'s> {
         }
     }
 
-    /// A place that is gone or barred is the outcome of its intents; a failure of the medium is everybody's.
+    /// A place that is gone or barred is the outcome of its intents; a full disk is everybody's.
     fn except(&mut self, intents: &[Intent], error: disk::Error) -> Result<()> {
-        if error.is_medium() {
+        if error.is_full() {
             return Err(error.into());
         }
         for intent in intents {

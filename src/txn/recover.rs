@@ -28,6 +28,8 @@ use crate::root::Root;
 pub enum Recovered {
     /// It was decided, and is finished.
     Finished(TxnId),
+    /// It was retiring, and is settled.
+    Retired(TxnId),
     /// It was not decided, and is rolled back.
     RolledBack(TxnId),
     /// Its staging directory was left.
@@ -62,7 +64,7 @@ pub fn recover(
                 Committing::found(txn)
                     .publish(writer, root, interrupt, observer)?
                     .settle(writer, observer)?;
-                recovered.extend((!held).then_some(Recovered::Finished(txn)));
+                recovered.push(if held { Recovered::Retired(txn) } else { Recovered::Finished(txn) });
             }
             State::Staged if !held => {
                 roll_back(writer, txn, "it was interrupted before it was decided")?;

@@ -16,7 +16,7 @@ use anyhow::Result;
 use super::intent::{Action, Compile, Group, IntentId};
 use super::journal::Journal;
 use super::lock::Writer;
-use crate::disk::{self, Dir, Renamed};
+use crate::disk::{self, Dir, Kind, Renamed};
 use crate::python::pycache::{Remnant, Target};
 use crate::root::Root;
 
@@ -35,11 +35,14 @@ pub(super) fn open(writer: &Writer<'_>) -> Result<Dir, disk::Error> {
 }
 
 /// Moves a file out of `cache`. One that is on another filesystem goes: it costs less to compile it again than to
-/// copy it while dpkg waits.
+/// copy it while dpkg waits. Anything but a regular file was not published; it is removed as any clean removes it.
 ///
 /// # Errors
 /// It cannot be moved or removed.
 pub(super) fn keep(retired: &Dir, id: IntentId, cache: &Dir, remnant: &Remnant) -> Result<(), disk::Error> {
+    if !matches!(cache.examine(remnant.name())?, Some((Kind::File, _))) {
+        return cache.remove_file(remnant.name()).map(drop);
+    }
     match cache.rename(remnant.name(), retired, id.0.to_string())? {
         Renamed::Moved | Renamed::Gone => Ok(()),
         Renamed::OtherFilesystem => cache.remove_file(remnant.name()).map(drop),
@@ -70,8 +73,12 @@ pub fn sweep(writer: &Writer<'_>) -> Result<()> {
         Err(error) if error.is_missing() => return Ok(()),
         directory => directory?,
     };
-    for name in directory.names()? {
-        directory.remove_file(&name)?;
+    for (name, kind) in directory.entries()? {
+        // A directory can have taken the place of a file while it was moved here.
+        match kind {
+            Kind::Directory => directory.remove_child_with_all(name)?,
+            _ => drop(directory.remove_file(name)?),
+        }
     }
     Ok(())
 }

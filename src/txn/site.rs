@@ -2,16 +2,16 @@
 //!
 //! Owns whether each can take bytecode, and from where it gets it. Changes nothing but the staging directories.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::intent::{Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::source::unreadable;
-use super::staging::Staging;
+use super::staging::{Choice, Staging};
 use super::team::{Member, Team};
 use crate::disk::{self, Dir};
 use crate::python::pycache::DIRECTORY;
@@ -28,20 +28,23 @@ pub(super) struct Site {
     pub(super) place: usize,
 }
 
+/// By the numbers of the directories; where there can be none, the outcome of what was to go there.
+pub(super) type ByNumber = HashMap<i64, Result<Site, Outcome>>;
+
 /// What is to be compiled, and where.
 pub(super) struct Sites {
-    /// By the numbers of the directories; where there can be none, the outcome of what was to go there.
-    pub(super) all: HashMap<i64, Result<Site, Outcome>>,
+    pub(super) all: ByNumber,
     /// How many sources can be compiled.
     pub(super) sources: u64,
     /// Their bytes together.
     pub(super) bytes: u64,
 }
 
-/// Examines the directories of `shares` and makes the staging directories for them.
+/// Examines the directories of `shares` and makes the staging directories for them. A directory that cannot take
+/// bytecode is the outcome of its intents.
 ///
 /// # Errors
-/// The filesystem is read-only, or another failure of the medium.
+/// The state directory cannot be written, a disk is full, or a medium has failed and no other directory is left.
 pub(super) fn prepare(
     writer: &Writer<'_>,
     txn: TxnId,
@@ -49,39 +52,64 @@ pub(super) fn prepare(
     team: &Team,
     root: &Root,
 ) -> Result<(Staging, Sites)> {
-    let mut sites = Sites { all: HashMap::new(), sources: 0, bytes: 0 };
-    let mut usable = Vec::new();
+    let mut examined = Examined::default();
+    for share in &shares {
+        examined.add(share.directory.number, root.on_disk(&share.directory.path));
+    }
+    let (staging, all) = examined.stage(writer, txn)?;
+    let mut sites = Sites { all, sources: 0, bytes: 0 };
     for share in shares {
-        let number = share.directory.number;
-        if let Entry::Vacant(place) = sites.all.entry(number) {
-            let path = root.on_disk(&share.directory.path);
-            let site = place.insert(examine(&path)?);
-            usable.extend(site.is_ok().then_some((number, path)));
-        }
         let is_present = matches!(team.find(share.interpreter), Member::Present(_));
-        if is_present && sites.all.get(&number).is_some_and(Result::is_ok) {
+        if is_present && sites.all.get(&share.directory.number).is_some_and(Result::is_ok) {
             sites.sources += share.sources;
             sites.bytes += share.bytes;
-        }
-    }
-    let paths: Vec<&Path> = usable.iter().map(|(_, path)| path.as_path()).collect();
-    let (staging, places) = Staging::make(writer, txn, &paths)?;
-    for ((number, _), place) in usable.iter().zip(places) {
-        if let Some(Ok(site)) = sites.all.get_mut(number) {
-            site.place = place;
         }
     }
     Ok((staging, sites))
 }
 
-/// Examines a directory that is to take bytecode; if it cannot, the outcome of what was to go there.
-fn examine(directory: &Path) -> Result<Result<Site, Outcome>> {
-    match Dir::open(directory).and_then(|dir| site(&dir)) {
-        Ok(site) => Ok(Ok(site)),
-        Err(error) if error.is_medium() => Err(error.into()),
-        Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
-        Err(error) => Ok(Err(unreadable(&error.to_string()))),
+/// The directories of a transaction, by their numbers.
+#[derive(Default)]
+struct Examined {
+    usable: Vec<(i64, PathBuf, Site)>,
+    barred: HashMap<i64, Arc<disk::Error>>,
+    seen: HashSet<i64>,
+}
+
+impl Examined {
+    fn add(&mut self, number: i64, path: PathBuf) {
+        if !self.seen.insert(number) {
+            return;
+        }
+        match Dir::open(&path).and_then(|dir| site(&dir)) {
+            Ok(site) => self.usable.push((number, path, site)),
+            Err(error) => drop(self.barred.insert(number, Arc::new(error))),
+        }
     }
+
+    /// Makes the staging directories.
+    fn stage(mut self, writer: &Writer<'_>, txn: TxnId) -> Result<(Staging, ByNumber)> {
+        let paths: Vec<&Path> = self.usable.iter().map(|(_, path, _)| path.as_path()).collect();
+        let (staging, choices) = Staging::make(writer, txn, &paths)?;
+        let mut all = ByNumber::new();
+        for ((number, _, site), choice) in self.usable.into_iter().zip(choices) {
+            match choice {
+                Choice::Place(place) => drop(all.insert(number, Ok(Site { place, ..site }))),
+                Choice::Barred(error) => drop(self.barred.insert(number, error)),
+            }
+        }
+        let medium = self.barred.values().find(|error| error.is_medium());
+        if let Some(error) = medium.filter(|_| all.is_empty()) {
+            return Err(anyhow::Error::msg(error.to_string()));
+        }
+        all.extend(self.barred.iter().map(|(number, error)| (*number, Err(outcome(error)))));
+        Ok((staging, all))
+    }
+}
+
+/// The outcome of what was to go to a directory that cannot take it.
+fn outcome(error: &disk::Error) -> Outcome {
+    if error.is_missing() { Outcome::Vanished } else { unreadable(&error.to_string()) }
 }
 
 fn site(dir: &Dir) -> Result<Site, disk::Error> {

@@ -26,19 +26,17 @@ pub(super) struct Source {
     pub(super) uid: u32,
 }
 
-/// Reads the source at `path` (without the root's prefix). A source that is gone, or that cannot be read, is the
-/// outcome of its intent.
+/// Reads the source at `path` (without the root's prefix).
 ///
 /// # Errors
-/// This process has run out of memory or files: that says nothing about the source.
-pub(super) fn read(root: &Root, path: &Path) -> io::Result<Result<Source, Outcome>> {
+/// The outcome of its intent: it is gone, or cannot be read.
+pub(super) fn read(root: &Root, path: &Path) -> Result<Source, Outcome> {
     match try_read(root, path) {
-        Ok(Some(source)) => Ok(Ok(source)),
-        Ok(None) => Ok(Err(unreadable("it changes while it is read"))),
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(unreadable("it changes while it is read")),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Err(Outcome::Vanished)),
-            _ if is_ours(&error) => Err(error),
-            _ => Ok(Err(unreadable(&disk::cause(&error)))),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Err(Outcome::Vanished),
+            _ => Err(unreadable(&disk::cause(&error))),
         },
     }
 }
@@ -47,12 +45,6 @@ pub(super) fn read(root: &Root, path: &Path) -> io::Result<Result<Source, Outcom
 pub(super) fn unreadable(why: &str) -> Outcome {
     let source = Identity::default();
     Outcome::Failed(Box::new(Failure { fault: Fault::Unreadable, message: why.to_owned(), source }))
-}
-
-/// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.
-fn is_ours(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {

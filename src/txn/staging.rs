@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -40,6 +41,15 @@ pub struct Staging {
 /// What tells filesystems apart before it is tried: device and mount. Directories that agree in both can be
 /// renamed between, but for quota projects, which publishing copes with.
 type Class = (u32, u32, u64);
+
+/// From where a directory gets its staged files.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// From the staging directory of this number.
+    Place(usize),
+    /// There is none on its filesystem, and none can be made.
+    Barred(Arc<disk::Error>),
+}
 
 /// A staging directory in a tree: the directory it stands in, and its name there.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,25 +110,25 @@ impl Place {
 
 impl Staging {
     /// Makes the staging directories for a transaction that publishes to `directories` (paths on disk); says
-    /// for each of these the number of its place.
+    /// for each of these which one is its own.
     ///
     /// # Errors
-    /// A directory cannot be made.
-    pub fn make(writer: &Writer<'_>, txn: TxnId, directories: &[&Path]) -> Result<(Self, Vec<usize>)> {
+    /// The state directory cannot be written, or a disk is full.
+    pub fn make(writer: &Writer<'_>, txn: TxnId, directories: &[&Path]) -> Result<(Self, Vec<Choice>)> {
         let parent = writer.state.create_child(DIRECTORY, MODE)?;
         parent.create_child(txn.0.to_string(), MODE)?;
         // Sources that changed are compiled again: what was staged before stays where it is.
         let mut staging = Self::open(writer, txn)?;
         let classes: Vec<Option<Class>> = directories.iter().map(|path| class(path)).collect();
-        let mut numbers = HashMap::new();
+        let mut choices = HashMap::new();
         for class in &classes {
-            if !numbers.contains_key(class) {
+            if !choices.contains_key(class) {
                 let members = || directories.iter().zip(&classes).filter(|(_, of)| *of == class);
                 let members: Vec<&Path> = members().map(|(path, _)| *path).collect();
-                numbers.insert(*class, staging.find_place(txn, *class, &members)?);
+                choices.insert(*class, staging.choose(txn, *class, &members)?);
             }
         }
-        Ok((staging, classes.iter().map(|class| numbers[class]).collect()))
+        Ok((staging, classes.iter().map(|class| choices[class].clone()).collect()))
     }
 
     /// Opens the staging directories that a transaction has made before; one that is gone stays out.
@@ -147,22 +157,53 @@ impl Staging {
         self.places.iter().flatten()
     }
 
-    fn find_place(&mut self, txn: TxnId, class: Option<Class>, members: &[&Path]) -> Result<usize> {
-        let (Some(own), Some(&first)) = (self.place(0), members.first()) else { return Ok(0) };
-        let first = Dir::open(first)?;
+    /// Chooses the place for directories of one class: one that is there, else a new one in their tree.
+    fn choose(&mut self, txn: TxnId, class: Option<Class>, members: &[&Path]) -> Result<Choice> {
+        // One may have gone since it was examined; that is the outcome of its intents, later.
+        let mut opened = members.iter().map(|member| Dir::open(member));
+        let first = match opened.find_map(Result::ok) {
+            Some(first) => first,
+            None => return Choice::unless_full(Dir::open(members.first().unwrap_or(&Path::new("/"))).err()),
+        };
         for (number, place) in self.places.iter().enumerate() {
             if let Some(place) = place
                 && place.shares_filesystem(&first)?
             {
-                return Ok(number);
+                return Ok(Choice::Place(number));
             }
         }
-        let number = self.places.len();
-        let place = Place { parent: top(members, class), name: dot_name(txn).into() };
-        let parent = Dir::open(&place.parent)?;
-        place.announce(own, number)?;
-        self.places.push(Some(parent.create_child(&place.name, MODE)?));
-        Ok(number)
+        self.make_in_tree(txn, class, members)
+    }
+
+    /// Makes a place in the tree: at its top, or where the shallowest directory is.
+    fn make_in_tree(&mut self, txn: TxnId, class: Option<Class>, members: &[&Path]) -> Result<Choice> {
+        let mut failure = None;
+        for parent in tops(members, class) {
+            let Some(own) = self.place(0) else { break };
+            let number = self.places.len();
+            let place = Place { parent, name: dot_name(txn).into() };
+            place.announce(own, number)?;
+            let made = Dir::open(&place.parent).and_then(|parent| parent.create_child(&place.name, MODE));
+            match made {
+                Ok(dir) => {
+                    self.places.push(Some(dir));
+                    return Ok(Choice::Place(number));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Choice::unless_full(failure)
+    }
+}
+
+impl Choice {
+    /// What follows from the failure to make a place.
+    fn unless_full(failure: Option<disk::Error>) -> Result<Self> {
+        match failure {
+            Some(error) if error.is_full() => Err(error.into()),
+            Some(error) => Ok(Self::Barred(Arc::new(error))),
+            None => Ok(Self::Place(0)),
+        }
     }
 }
 
@@ -209,15 +250,16 @@ fn class(path: &Path) -> Option<Class> {
     Some((facts.stx_dev_major, facts.stx_dev_minor, facts.stx_mnt_id))
 }
 
-/// The directory at the top of `members` that is on their filesystem.
-fn top(members: &[&Path], of: Option<Class>) -> PathBuf {
-    let Some(&first) = members.first() else {
-        return PathBuf::from("/");
-    };
+/// Directories for a place, the best first: the one at the top of `members` that is on their filesystem, and the
+/// shallowest of them.
+fn tops(members: &[&Path], of: Option<Class>) -> Vec<PathBuf> {
     let above_all = |path: &&Path| members.iter().all(|member| member.starts_with(path));
-    let common = first.ancestors().find(above_all).filter(|path| class(path) == of);
-    let shallowest = members.iter().min_by_key(|member| member.components().count());
-    common.or(shallowest.copied()).unwrap_or(first).to_owned()
+    let common = members.first().and_then(|first| first.ancestors().find(above_all));
+    let common = common.filter(|path| class(path) == of);
+    let shallowest = members.iter().copied().min_by_key(|member| member.components().count());
+    let mut tops: Vec<PathBuf> = common.into_iter().chain(shallowest).map(Path::to_owned).collect();
+    tops.dedup();
+    tops
 }
 
 /// A name that no other state directory's transaction of the same number has.

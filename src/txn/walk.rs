@@ -6,11 +6,13 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
+use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::seal::Survey;
@@ -68,10 +70,10 @@ impl Walk {
         let in_root = root.clone();
         let finder = std::thread::spawn(move || {
             let portions = Portions { sender, portion: Vec::new() };
-            let mut finder = Finder { portions, seen, problems: Vec::new() };
+            let (problems, put_off) = (Vec::new(), Vec::new());
+            let mut finder = Finder { portions, seen, problems, put_off, is_second: false };
             // Whether anybody takes the last ones makes no difference any more.
-            let _ = tops.into_iter().try_for_each(|top| finder.find(&in_root.on_disk(&top), top));
-            let _ = finder.portions.hand_over();
+            let _ = finder.find_all(tops.into_iter().map(|top| (in_root.on_disk(&top), top)));
             finder.problems
         });
         Self { root: root.clone(), portions, finder }
@@ -139,9 +141,25 @@ struct Finder {
     seen: HashSet<PathBuf>,
     /// What could not be read.
     problems: Vec<String>,
+    /// Directories for which too many files were open, on disk and without the root's prefix.
+    put_off: Vec<(PathBuf, PathBuf)>,
+    /// Whether these are being read.
+    is_second: bool,
 }
 
 impl Finder {
+    /// Finds the directories of all trees, which are given on disk and without the root's prefix.
+    fn find_all(&mut self, tops: impl Iterator<Item = (PathBuf, PathBuf)>) -> Result<(), Unwanted> {
+        for (on_disk, top) in tops {
+            self.find(&on_disk, top)?;
+        }
+        self.is_second = true;
+        for (on_disk, directory) in std::mem::take(&mut self.put_off) {
+            self.find(&on_disk, directory)?;
+        }
+        self.portions.hand_over()
+    }
+
     /// Finds the directories of the tree `top`, which is at `on_disk`.
     fn find(&mut self, on_disk: &Path, top: PathBuf) -> Result<(), Unwanted> {
         let begin = |directory| Found { directory, names: Vec::new(), complete: true, has_cache: false };
@@ -151,9 +169,7 @@ impl Finder {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    // Which of the open directories it cut short is not always known.
-                    open.iter_mut().for_each(|directory| directory.complete = false);
-                    self.problems.push(describe(&error));
+                    self.cut_short(&error, &mut open);
                     continue;
                 }
             };
@@ -175,6 +191,29 @@ impl Finder {
         }
         open.into_iter().rev().try_for_each(|done| self.portions.add(done))
     }
+
+    /// Notes that a directory cannot be read, or not to its end. One for which too many files are open is put off.
+    fn cut_short(&mut self, error: &walkdir::Error, open: &mut Vec<Found>) {
+        let (depth, name) = (error.depth(), error.path().and_then(Path::file_name));
+        let is_own = |found: &Found| depth == 0 || (name.is_some() && found.directory.file_name() == name);
+        // What is wrong with an entry is wrong with the directory that it is in.
+        let place = if open.get(depth).is_some_and(is_own) { depth } else { depth.saturating_sub(1) };
+        let is_exhausted = error.io_error().is_some_and(is_exhausted);
+        if let (true, Some(path)) = (is_exhausted && !self.is_second && place == depth, error.path()) {
+            self.put_off.extend(open.drain(place..).map(|found| (path.to_owned(), found.directory)));
+            return;
+        }
+        match open.get_mut(place) {
+            Some(found) => found.complete = false,
+            None => open.iter_mut().for_each(|found| found.complete = false),
+        }
+        self.problems.push(describe(error));
+    }
+}
+
+/// Whether too many files are open just now.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn describe(error: &walkdir::Error) -> String {

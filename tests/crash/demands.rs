@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use crate::contents::assert_same;
 use crate::rounds::{Rounds, is_cached, is_staging};
 use crate::support::Outcome;
+use crate::trace::Step;
 
 /// What the journal says of this round's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,40 @@ impl Rounds {
         self.nothing_is_left(outcome.context());
         let unfinished = self.count("SELECT count(*) FROM transactions WHERE ended IS NULL");
         assert_eq!(unfinished, 0, "transactions that have not ended\n{}", outcome.context());
+    }
+
+    /// Whether a step changes something in the tree, where one place may fail and no other has to.
+    pub fn is_in_tree(&self, step: &Step) -> bool {
+        let below = Path::new(&step.path).strip_prefix(self.world.tree());
+        below.is_ok_and(|below| !is_staging(below.to_str().unwrap())) && step.name != "sync"
+    }
+
+    /// Demands that a commit is complete but for one place, which it says; another one makes up for that.
+    #[track_caller]
+    pub fn is_complete_but_for(&mut self, words: &str, outcome: &Outcome) {
+        assert_eq!(outcome.status, Some(1), "exit status of a commit\n{}", outcome.context());
+        if outcome.stderr.contains(words) {
+            self.is_between(outcome.context());
+        } else {
+            // There was another way to do it.
+            self.is_all_new(outcome.context());
+        }
+        self.nothing_is_left(outcome.context());
+        let unfinished = self.count("SELECT count(*) FROM transactions WHERE ended IS NULL");
+        assert_eq!(unfinished, 0, "transactions that have not ended\n{}", outcome.context());
+    }
+
+    /// Demands that a clean that could not remove something has said so, and has ended; one that had nothing to remove is
+    /// done.
+    #[track_caller]
+    pub fn remains_told(&mut self, words: &str, outcome: &Outcome) {
+        let is_told = outcome.stderr.contains(words);
+        assert_eq!(outcome.status, Some(i32::from(is_told)), "exit status\n{}", outcome.context());
+        self.is_between(outcome.context());
+        let unfinished = self.count("SELECT count(*) FROM transactions WHERE ended IS NULL");
+        assert_eq!(unfinished, 0, "transactions that have not ended\n{}", outcome.context());
+        let remains = self.count("SELECT count(*) FROM failures WHERE outcome = 'remains'");
+        assert_eq!(remains > 0, is_told, "what remains is not remembered\n{}", outcome.context());
     }
 
     /// Demands of a tree at any instant: every pyc is whole, and it is the old or the new one as far as the journal

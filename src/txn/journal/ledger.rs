@@ -1,10 +1,11 @@
 //! The ledger: what has been published, and what could not be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Journal;
@@ -63,9 +64,30 @@ pub struct Shelf {
     pub published: HashMap<OsString, LedgerEntry>,
     /// What could not be compiled.
     pub failed: HashMap<OsString, FailureEntry>,
+    /// What could not be removed.
+    pub remains: HashSet<OsString>,
 }
 
 impl Journal {
+    /// The removals that failed the last time, by directory.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn remains(&self) -> Result<BTreeMap<PathBuf, Vec<Remnant>>> {
+        self.read(|connection| {
+            let mut found: BTreeMap<PathBuf, Vec<Remnant>> = BTreeMap::new();
+            let mut statement = connection.prepare(
+                "SELECT path, target FROM failures JOIN directories ON directories.id = directory
+                 WHERE outcome = 'remains'",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                found.entry(path(row, 0)?).or_default().extend(Remnant::parse(&name(row, 1)?));
+            }
+            Ok(found)
+        })
+    }
+
     /// What the ledger has of one directory, and what of it will stay.
     ///
     /// # Errors
@@ -184,7 +206,11 @@ fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<She
     )?;
     let mut rows = statement.query([number])?;
     while let Some(row) = rows.next()? {
-        shelf.failed.insert(name(row, 0)?, failure(row, 1)?);
+        if row.get_ref(2)? == ValueRef::Null {
+            shelf.remains.insert(name(row, 0)?);
+        } else {
+            shelf.failed.insert(name(row, 0)?, failure(row, 1)?);
+        }
     }
     Ok(shelf)
 }
@@ -242,13 +268,24 @@ pub(super) fn settle(write: &Connection, txn: TxnId) -> rusqlite::Result<()> {
         // The entry of a source that vanished stays: the next walk finds its bytecode by it, and removes it.
         "DELETE FROM ledger WHERE (directory, target) IN
              (SELECT directory, target FROM intents WHERE txn = ?1 AND outcome = 'removed')",
-        "DELETE FROM failures WHERE (directory, target) IN
-             (SELECT directory, target FROM intents WHERE txn = ?1)",
+        // One that has failed in the same way before keeps the number of the transaction that told of it.
+        "DELETE FROM failures WHERE EXISTS
+             (SELECT 1 FROM intents WHERE txn = ?1 AND intents.directory = failures.directory
+                                          AND intents.target = failures.target
+                                          AND intents.message IS NOT failures.message)",
         "INSERT INTO failures
-         SELECT directory, target, source, txn, interpreter, facts.inode, facts.size, facts.mtime, facts.ctime,
-                outcome, message
-         FROM intents JOIN facts USING (id)
-         WHERE txn = ?1 AND outcome IN ('refused', 'lost', 'unreadable') AND source IS NOT NULL",
+         SELECT directory, target, source, txn, interpreter,
+                coalesce(facts.inode, 0), coalesce(facts.size, 0), coalesce(facts.mtime, 0), coalesce(facts.ctime, 0),
+                CASE WHEN source IS NULL THEN 'remains' ELSE outcome END, message
+         FROM intents LEFT JOIN facts USING (id)
+         WHERE txn = ?1 AND (outcome IN ('refused', 'lost', 'unreadable')
+                             OR (outcome = 'removed' AND message IS NOT NULL))
+         ON CONFLICT DO UPDATE SET
+             source = excluded.source, interpreter = excluded.interpreter, inode = excluded.inode,
+             size = excluded.size, mtime = excluded.mtime, ctime = excluded.ctime, outcome = excluded.outcome",
+        // A removal that failed changed nothing that would break a seal, and is to be tried again.
+        "DELETE FROM seals WHERE EXISTS
+             (SELECT 1 FROM intents WHERE txn = ?1 AND source IS NULL AND message IS NOT NULL)",
         // From here on the facts are those of the ledger.
         "DELETE FROM facts WHERE id IN
              (SELECT id FROM intents WHERE txn = ?1 AND outcome NOT IN ('compiled', 'adopted'))",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use super::error::Result;
 use super::history::{self, CauseReport};
 use super::ledger::STAYS;
 use super::registry::{name, path};
+use crate::python::pycache;
 use crate::txn::intent::TxnId;
 
 /// How many intents of a transaction came out how.
@@ -117,17 +119,20 @@ pub struct IntentReport {
     pub message: Option<String>,
     /// `LINE\tMESSAGE`, a line each.
     pub warnings: Option<String>,
+    /// Whether an earlier transaction failed in the same way, and told of it.
+    #[serde(skip)]
+    pub is_known: bool,
 }
 
-/// A source that has no bytecode, or old one.
+/// A source that has no bytecode, or old one; or bytecode that could not be removed.
 #[derive(Debug, Serialize)]
 pub struct FailureReport {
-    /// The source.
+    /// The source; of a removal, the bytecode.
     #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
-    /// The interpreter's cache tag.
-    pub interpreter: String,
-    /// `refused`, `lost` or `unreadable`.
+    /// The interpreter's cache tag; of a removal, none.
+    pub interpreter: Option<String>,
+    /// `refused`, `lost`, `unreadable` or `remains`.
     pub outcome: String,
     /// `LINE: MESSAGE`, or `MESSAGE`.
     pub message: String,
@@ -177,7 +182,7 @@ impl Journal {
         self.read(|connection| Ok(tally(connection, txn.0)?.0))
     }
 
-    /// The intents of a transaction, in full; those that failed only, if so asked.
+    /// The intents of a transaction, in full; those that failed or left something only, if so asked.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -185,48 +190,48 @@ impl Journal {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT directories.path, source, target, owner, cache_tag, level,
-                        CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END, message, warnings
+                        CASE WHEN reused AND outcome = 'compiled' THEN 'reused' ELSE outcome END, message, warnings,
+                        EXISTS (SELECT 1 FROM failures WHERE failures.directory = intents.directory
+                                                             AND failures.target = intents.target
+                                                             AND failures.txn < intents.txn)
                  FROM intents JOIN directories ON directories.id = directory
                  LEFT JOIN interpreters ON interpreters.id = interpreter
-                 WHERE txn = ?1 AND (NOT ?2 OR outcome IN ('refused', 'lost', 'unreadable'))
+                 WHERE txn = ?1 AND (NOT ?2 OR outcome IN ('refused', 'lost', 'unreadable')
+                                     OR (outcome = 'removed' AND message IS NOT NULL))
                  ORDER BY directories.path, target",
             )?;
             let rows = statement.query_map(params![txn.0, only_failed], |row| {
-                let (directory, target) = (path(row, 0)?, name(row, 2)?);
-                let path = match row.get::<_, Option<Vec<u8>>>(1)? {
-                    Some(_) => directory.join(name(row, 1)?),
-                    None => directory.join(crate::python::pycache::DIRECTORY).join(&target),
-                };
                 Ok(IntentReport {
-                    path,
-                    target,
+                    path: subject(row, (0, 1, 2))?,
+                    target: name(row, 2)?,
                     owner: row.get(3)?,
                     interpreter: row.get(4)?,
                     level: row.get(5)?,
                     outcome: row.get(6)?,
                     message: row.get(7)?,
                     warnings: row.get(8)?,
+                    is_known: row.get(9)?,
                 })
             })?;
             rows.collect()
         })
     }
 
-    /// The sources that could not be compiled the last time.
+    /// The sources that could not be compiled the last time, and what could not be removed.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn failures(&self) -> Result<Vec<FailureReport>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT directories.path, source, cache_tag, outcome, message, txn
+                "SELECT directories.path, source, cache_tag, outcome, message, txn, target
                  FROM failures JOIN directories ON directories.id = directory
-                 JOIN interpreters ON interpreters.id = interpreter
+                 LEFT JOIN interpreters ON interpreters.id = interpreter
                  ORDER BY directories.path, source, cache_tag",
             )?;
             let rows = statement.query_map([], |row| {
                 Ok(FailureReport {
-                    path: path(row, 0)?.join(name(row, 1)?),
+                    path: subject(row, (0, 1, 6))?,
                     interpreter: row.get(2)?,
                     outcome: row.get(3)?,
                     message: row.get(4)?,
@@ -268,6 +273,16 @@ impl Journal {
             Ok(count.cast_unsigned())
         })
     }
+}
+
+/// The path that an intent or a failure is about: its source, or the bytecode to be removed. From the columns of the
+/// directory, the source and the target.
+fn subject(row: &Row<'_>, (directory, source, target): (usize, usize, usize)) -> rusqlite::Result<PathBuf> {
+    let directory = path(row, directory)?;
+    if row.get_ref(source)? == ValueRef::Null {
+        return Ok(directory.join(pycache::DIRECTORY).join(name(row, target)?));
+    }
+    Ok(directory.join(name(row, source)?))
 }
 
 const TRANSACTIONS: &str = "SELECT id, kind, state, held, began, ended, message, took FROM transactions";

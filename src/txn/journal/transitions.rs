@@ -118,6 +118,7 @@ impl Journal {
         let (rule, took) = (self.history, self.take_time());
         self.write("journal: committed", |write| {
             write_outcomes(write, txn, placed.exceptions())?;
+            write_remains(write, txn, placed.remains())?;
             super::ledger::settle(write, txn)?;
             end(write, txn, State::Committed, None, took)?;
             history::settle(write, txn, rule)
@@ -228,6 +229,16 @@ fn write_outcomes(
         }
     }
     Ok(missing)
+}
+
+/// Writes what removals left behind; they have removed their targets all the same.
+fn write_remains(write: &Connection, txn: TxnId, remains: &[(IntentId, String)]) -> rusqlite::Result<()> {
+    let mut note =
+        write.prepare_cached("UPDATE OR FAIL intents SET message = ?3 WHERE id = ?1 AND txn = ?2")?;
+    for (id, message) in remains {
+        note.execute(params![id.0, txn.0, message])?;
+    }
+    Ok(())
 }
 
 /// An outcome in the columns of an intent.
