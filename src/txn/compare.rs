@@ -57,9 +57,9 @@ impl Comparison<'_> {
             (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
         };
         let is_left =
-            |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
+            |remnant: &Remnant| remnant.is_temporary() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
+        let left = cache.remnants().filter(is_left);
         actions.extend(gone.chain(left).map(Action::Remove));
         let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
         if actions.is_empty() {
@@ -78,6 +78,10 @@ impl Comparison<'_> {
         }
         // What else is published there may be gone.
         let is_alone = [shelf.published.len(), cache.names().len()].iter().all(|&all| all as u64 == current);
+        // What it writes may be left over the next time, and then the directory looks no different.
+        if !is_alone && cache.has_writer() {
+            return Seal::default();
+        }
         Seal::of(listing, self.root, self.began, (current, is_alone)).unwrap_or_default()
     }
 

@@ -107,8 +107,7 @@ impl Plan {
     ) {
         match listing.cache() {
             Ok(cache) => {
-                let remnants = cache.names().filter_map(|name| Remnant::parse(name));
-                let remnants = remnants.filter(|remnant| is_meant(&listing, remnant));
+                let remnants = cache.remnants().filter(|remnant| is_meant(&listing, remnant));
                 let actions = remnants.map(Action::Remove).collect();
                 self.add(listing.directory, owner.map(str::to_owned), actions);
             }
