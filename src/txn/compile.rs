@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, pyc_mode};
+use super::adopt::{Candidate, Filesystems, pyc_mode};
 use super::flush::Progress;
 use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
 use super::journal::LedgerEntry;
@@ -46,6 +46,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
+    /// Told on which filesystems bytecode is adopted.
+    pub(super) adopted: &'a Filesystems,
 }
 
 /// The queue of intents to compile and the list of what became of them.
@@ -188,7 +190,8 @@ impl Surroundings<'_> {
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
         };
         let source_hash = hash(&source.bytes);
-        if let Some(outcome) = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash)) {
+        let outcome = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash));
+        if let Some(outcome) = outcome.filter(|outcome| self.can_be_synced(outcome, task)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
@@ -202,6 +205,13 @@ impl Surroundings<'_> {
         }
         let request = Request { filename, level: compile.level, source: bytes };
         Ok(Ok(Job { interpreter: number, request, ready }))
+    }
+
+    /// Whether what stands there can be made durable; what is current was published durably.
+    fn can_be_synced(&self, outcome: &Outcome, task: &Task) -> bool {
+        let Outcome::Adopted(facts) = outcome else { return true };
+        let directory = self.root.on_disk(&task.directory().path);
+        self.adopted.add(&facts.pyc, &directory.join(DIRECTORY))
     }
 
     /// What is known of the directory of an intent that is compiled.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::adopt::Filesystems;
 use super::compile::{Compilation, Surroundings};
 use super::flush::Flush;
 use super::intent::{IntentId, Outcome, Share, TxnId};
@@ -102,6 +103,7 @@ pub(super) fn compile(
     let (staging, sites) = site::prepare(writer, txn, shares, &team, setting.root)?;
     setting.observer.begin(usize::try_from(sites.sources).unwrap_or(usize::MAX), sites.bytes);
     let (staged, flush) = Flush::new();
+    let adopted = Filesystems::default();
     let around = Surroundings {
         root: setting.root,
         staging: &staging,
@@ -111,6 +113,7 @@ pub(super) fn compile(
         cache: if sites.sources == 0 { None } else { setting.cache.store() },
         observer: setting.observer,
         staged,
+        adopted: &adopted,
     };
     let outcomes = Outcomes::default();
     let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes };
@@ -138,7 +141,8 @@ pub(super) fn compile(
         return Err(Interrupted.into());
     }
     let began = Instant::now();
-    let durable = disk::sync(staging.places())?;
+    let adopted: Vec<_> = adopted.into_dirs().collect();
+    let durable = disk::sync(staging.places().chain(&adopted))?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
 }
