@@ -151,7 +151,7 @@ pub(super) fn rollback(run: &Run<'_>) -> Result<Status> {
         }
         for (txn, ..) in open {
             let count = writer.journal.forget(txn, "dropped by pyc-txn rollback")?;
-            crate::txn::staging::remove(writer, txn)?;
+            crate::txn::staging::remove(writer, txn, run.reporter)?;
             run.reporter.result(&format!("pyc-txn: transaction {} is dropped with {count} intents", txn.0));
         }
         Ok(Status::Done)

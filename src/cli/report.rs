@@ -218,6 +218,10 @@ impl Observer for Reporter {
             self.detail(&format!("{name} {seconds:.3} s"));
         }
     }
+
+    fn note(&self, line: &str) {
+        Self::note(self, line);
+    }
 }
 
 /// A bar that counts bytes: sources differ by five orders of magnitude.

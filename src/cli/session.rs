@@ -16,6 +16,7 @@ use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::observer::Observer;
 use crate::txn::recover::{self, Recovered, Retiring};
+use crate::txn::retired;
 use crate::txn::stage::Setting;
 use crate::txn::staging;
 use crate::txn::state::State;
@@ -174,9 +175,10 @@ impl<'a> Run<'a> {
         let path = self.config.state_dir.canonicalize()?;
         let held = |txn| open.iter().any(|(id, _, held)| *id == txn && *held);
         let is_interrupted = |(_, state, held): &(_, State, bool)| *state != State::Recording && !held;
-        let is_left = staging::found(&Dir::open(&path)?)?.into_iter().any(|txn| !held(txn));
+        let state = Dir::open(&path)?;
+        let is_left = staging::found(&state)?.into_iter().any(|txn| !held(txn));
         Ok(Unfinished {
-            is_left_over: is_left || open.iter().any(is_interrupted),
+            is_left_over: is_left || retired::is_left(&journal, &state)? || open.iter().any(is_interrupted),
             is_pending: !open.is_empty() || journal.has_retired()?,
         })
     }
@@ -217,7 +219,8 @@ impl<'a> Run<'a> {
         error: &anyhow::Error,
     ) -> anyhow::Error {
         let cause = format!("{error:#}");
-        let state = recover::roll_back(writer, txn, &cause).or_else(|_| writer.journal.state(txn));
+        let rolled_back = recover::roll_back(writer, txn, &cause, self.reporter);
+        let state = rolled_back.or_else(|_| writer.journal.state(txn));
         let is_journal_damaged = is_damage(error);
         Incomplete { cause, txn, state: state.ok().flatten(), is_journal_damaged }.into()
     }

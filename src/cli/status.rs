@@ -24,6 +24,8 @@ struct Report {
     open: Vec<TransactionReport>,
     /// Transactions whose staging directory is left over.
     leftovers: Vec<i64>,
+    /// Staging directories in trees that could not be removed so far.
+    places: Vec<String>,
     /// How many targets are published.
     published: u64,
     failures: Vec<FailureReport>,
@@ -67,7 +69,11 @@ fn collect(run: &Run<'_>) -> Result<Report> {
     for (txn, ..) in &open {
         report.open.extend(journal.transaction(*txn)?);
     }
-    report.leftovers = leftovers(run, &journal)?;
+    if let Ok(path) = state_dir.canonicalize() {
+        let state = Dir::open(&path)?;
+        report.leftovers = leftovers(&state, &journal)?;
+        report.places = staging::left(&state)?.iter().map(|place| Escaped(place).to_string()).collect();
+    }
     report.published = journal.published_count()?;
     report.failures = journal.failures()?;
     report.warnings = journal.warnings()?;
@@ -87,12 +93,9 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
 }
 
 /// Staging directories that nobody will publish from.
-fn leftovers(run: &Run<'_>, journal: &Journal) -> Result<Vec<i64>> {
-    let Ok(path) = run.config.state_dir.canonicalize() else {
-        return Ok(Vec::new());
-    };
+fn leftovers(state: &Dir, journal: &Journal) -> Result<Vec<i64>> {
     let mut leftovers = Vec::new();
-    for txn in staging::found(&Dir::open(&path)?)? {
+    for txn in staging::found(state)? {
         if !matches!(journal.state(txn)?, Some(State::Staged | State::Committing)) {
             leftovers.push(txn.0);
         }
@@ -137,6 +140,9 @@ fn tell(report: &Report) {
         for id in &report.leftovers {
             say(&format!("staged files of transaction {id} are left over; 'pyc-txn recover' removes them"));
         }
+    }
+    for place in &report.places {
+        say(&format!("the staging directory {place} could not be removed; the next run tries again"));
     }
     say(&format!("{} targets are published", report.published));
     if !report.failures.is_empty() {

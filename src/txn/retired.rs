@@ -76,6 +76,20 @@ pub fn sweep(writer: &Writer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is something for [`sweep`].
+///
+/// # Errors
+/// The journal or the directory cannot be read.
+pub fn is_left(journal: &Journal, state: &Dir) -> Result<bool> {
+    if journal.has_retired()? {
+        return Ok(false);
+    }
+    match state.open_child(DIRECTORY) {
+        Err(error) if error.is_missing() => Ok(false),
+        directory => Ok(!directory?.names()?.is_empty()),
+    }
+}
+
 /// The intents that put back what is retired and right: whose source is there. What is wanted anyway is left to those
 /// who want it.
 ///

@@ -51,6 +51,15 @@ impl Journal {
         self.write("journal: outcomes", |write| write_outcomes(write, txn, outcomes).map(drop))
     }
 
+    /// Whether a run that was interrupted while it staged has given some intents an outcome.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn has_outcomes(&self, txn: TxnId) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM intents WHERE txn = ?1 AND outcome IS NOT NULL)";
+        self.read(|connection| connection.query_row(query, [txn.0], |row| row.get(0)))
+    }
+
     /// Makes pending again what a run that was interrupted while it staged has given an outcome.
     ///
     /// # Errors
