@@ -12,12 +12,14 @@ mod error;
 pub mod fault;
 mod identity;
 mod look;
+mod mount;
 mod quote;
 
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
 pub use look::{Kind, examine};
+pub use mount::{Mounts, is_mounted};
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;

@@ -7,6 +7,7 @@ use crate::disk::{Dir, Escaped};
 use crate::txn::journal::{FailureReport, Journal, TransactionReport, WarningReport};
 use crate::txn::lock::Lock;
 use crate::txn::plan::located;
+use crate::txn::reach::{self, Waiting};
 use crate::txn::staging;
 use crate::txn::state::State;
 
@@ -22,6 +23,8 @@ struct Report {
     busy: Option<bool>,
     /// Transactions that have not ended, the oldest first.
     open: Vec<TransactionReport>,
+    /// What is pending for filesystems that are not mounted.
+    waiting: Vec<WaitingReport>,
     /// Transactions whose staging directory is left over.
     leftovers: Vec<i64>,
     /// Staging directories in trees that could not be removed so far.
@@ -31,6 +34,13 @@ struct Report {
     failures: Vec<FailureReport>,
     warnings: Vec<WarningReport>,
     interpreters: Vec<InterpreterReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingReport {
+    /// Where the filesystem is to be mounted.
+    mount: String,
+    intents: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +79,10 @@ fn collect(run: &Run<'_>) -> Result<Report> {
     for (txn, ..) in &open {
         report.open.extend(journal.transaction(*txn)?);
     }
+    let waiting = reach::waiting(&journal, &run.config.root)?.into_iter();
+    let describe_waiting =
+        |Waiting { mount, intents }| WaitingReport { mount: Escaped(&mount).to_string(), intents };
+    report.waiting = waiting.map(describe_waiting).collect();
     if let Ok(path) = state_dir.canonicalize() {
         let state = Dir::open(&path)?;
         report.leftovers = leftovers(&state, &journal)?;
@@ -132,6 +146,12 @@ fn tell(report: &Report) {
             }
             _ => format!("transaction {id} is decided but not finished; 'pyc-txn recover' finishes it"),
         });
+    }
+    for WaitingReport { mount, intents } in &report.waiting {
+        say(&format!(
+            "{intents} of them wait for the filesystem of {mount}: mount it and run 'pyc-txn commit', or 'pyc-txn \
+             rollback' drops them"
+        ));
     }
     if report.open.is_empty() {
         say("no transaction is open");

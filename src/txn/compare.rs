@@ -59,8 +59,15 @@ impl Comparison<'_> {
         let is_left =
             |remnant: &Remnant| remnant.is_temporary() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);
+        let mut gone: Vec<Remnant> = gone.collect();
+        if !gone.is_empty()
+            && listing.sources.is_empty()
+            && self.root.misses(&listing.directory, shelf.mount.as_deref())
+        {
+            gone.clear();
+        }
         let left = cache.remnants().filter(is_left);
-        actions.extend(gone.chain(left).map(Action::Remove));
+        actions.extend(gone.into_iter().chain(left).map(Action::Remove));
         let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
         if actions.is_empty() {
             let seal = if is_refused { Seal::default() } else { self.seal(&place, current) };

@@ -129,7 +129,13 @@ impl<'a> Compilation<'a> {
     /// Takes out what needs no compiler, or cannot have one; the rest in the order in which it is compiled.
     fn sort_out(&self, batch: &Batch) -> Vec<usize> {
         let mut order = Vec::new();
+        let out_of_reach = |directory: &Directory| directory.is_out_of_reach(self.around.root);
+        let out_of_reach: Vec<bool> = batch.directories.iter().map(out_of_reach).collect();
         for (index, intent) in batch.intents.iter().enumerate() {
+            // It stays pending.
+            if out_of_reach[intent.directory] {
+                continue;
+            }
             let Action::Compile(compile) = &intent.action else {
                 self.settle(intent, Outcome::Removed);
                 continue;

@@ -110,6 +110,10 @@ impl Comparison {
     fn add(&mut self, staging: &Staging, batch: &Batch, root: &Root) -> Result<()> {
         for intents in batch.by_directory() {
             let directory = &batch.directories[intents[0].directory];
+            if directory.is_out_of_reach(root) {
+                self.gone.extend(intents.iter().map(|intent| (intent.id, Outcome::OutOfReach)));
+                continue;
+            }
             let staged = StagedFiles::find(staging, directory.number, intents)?;
             for intent in intents {
                 match root.identity(&batch.path(intent)) {

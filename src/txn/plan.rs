@@ -257,7 +257,10 @@ impl Planner<'_> {
         let Some(journal) = self.journal else { return Ok(()) };
         // The first, so that what is planned for the same target goes before them.
         plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
-        for (directory, remnants) in journal.published_by(gone)? {
+        for ((directory, mount), remnants) in journal.published_by(gone)? {
+            if self.root.misses(&directory, mount.as_deref()) {
+                continue;
+            }
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
         Ok(())

@@ -157,6 +157,13 @@ impl<'s> Publication<'s> {
 
     /// Publishes what goes to one directory of sources.
     fn publish_directory(&mut self, root: &Root, directory: &Directory, intents: &[Intent]) -> Result<()> {
+        if directory.is_out_of_reach(root) {
+            // Whatever of it was placed before is whole, and so is what was there: see `reach`. What was to be retired
+            // counts as that: if its source is there in the end, it is made again.
+            let waiting = intents.iter().filter(|intent| !intent.retire);
+            self.exceptions.extend(waiting.map(|intent| (intent.id, Outcome::OutOfReach)));
+            return Ok(());
+        }
         let staged = StagedFiles::find(self.staging, directory.number, intents)?;
         let dir = match Dir::open(&root.on_disk(&directory.path)) {
             Ok(dir) => dir,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::intent::{Action, Compile, Group, IntentId};
+use super::intent::{Action, Compile, Group, IntentId, Stamp};
 use super::journal::Journal;
 use super::lock::Writer;
 use crate::disk::{self, Dir, Renamed};
@@ -99,8 +99,13 @@ pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     for retired in journal.retired_and_not_wanted()? {
         let Some((target, source, level)) = Target::in_place(&retired.remnant) else { continue };
-        let Ok(Some(seen)) = root.identity(&retired.directory.join(&source)) else { continue };
-        let (interpreter, mode, force, seen) = (retired.interpreter, retired.mode, false, seen.into());
+        let seen = match root.identity(&retired.directory.join(&source)) {
+            Ok(Some(seen)) => seen.into(),
+            // Whether its source is there will be seen once its filesystem is.
+            _ if root.is_out_of_reach(retired.mount.as_deref()) => Stamp::default(),
+            _ => continue,
+        };
+        let (interpreter, mode, force) = (retired.interpreter, retired.mode, false);
         let compile = Compile { target, interpreter, level, mode, force, seen };
         let actions = vec![Action::Compile(compile)];
         groups.push(Group { directory: retired.directory, owner: retired.owner, actions });

@@ -38,7 +38,8 @@ pub(super) struct Sites {
     pub(super) bytes: u64,
 }
 
-/// Examines the directories of `shares` and makes the staging directories for them.
+/// Examines the directories of `shares` and makes the staging directories for them. Those that are out of reach are left
+/// out, and what was to go there stays pending.
 ///
 /// # Errors
 /// The filesystem is read-only, or another failure of the medium.
@@ -53,6 +54,9 @@ pub(super) fn prepare(
     let mut usable = Vec::new();
     for share in shares {
         let number = share.directory.number;
+        if share.directory.is_out_of_reach(root) {
+            continue;
+        }
         if let Entry::Vacant(place) = sites.all.entry(number) {
             let path = root.on_disk(&share.directory.path);
             let site = place.insert(examine(&path)?);

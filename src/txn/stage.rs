@@ -13,6 +13,7 @@ use super::flush::Flush;
 use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
+use super::reach;
 use super::site;
 use super::supply::{self, Outcomes, Supply, Wanted};
 use super::team::Team;
@@ -60,12 +61,13 @@ impl Staged {
 }
 
 impl Recording {
-    /// The open transaction, if there is one.
+    /// The open transaction, if there is one with anything that is in reach.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn open(writer: &Writer<'_>) -> Result<Option<Self>> {
-        Ok(writer.journal.recording()?.map(Self))
+    pub fn open(writer: &Writer<'_>, root: &Root) -> Result<Option<Self>> {
+        let Some(txn) = writer.journal.recording()? else { return Ok(None) };
+        Ok(reach::has_any(&writer.journal, root, txn)?.then_some(Self(txn)))
     }
 
     /// Its number.

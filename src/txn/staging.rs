@@ -16,13 +16,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::intent::TxnId;
 use super::lock::Writer;
 use super::observer::Observer;
-use crate::disk::{self, Dir, Kind, Quoted};
+use crate::disk::{self, Dir, Kind, Mounts, Quoted};
 
 /// The directory in the state directory that holds the transactions' staging directories.
 const DIRECTORY: &str = "staging";
@@ -54,6 +54,8 @@ type Class = (u32, u32, u64);
 struct Place {
     parent: PathBuf,
     name: OsString,
+    /// The mount point of its filesystem, if that is known.
+    mount: Option<PathBuf>,
 }
 
 impl Place {
@@ -65,8 +67,9 @@ impl Place {
     /// Writes down the place, durably.
     fn announce(&self, own: &Dir, number: usize) -> Result<()> {
         let (parent, name) = (self.parent.as_os_str().as_bytes(), self.name.as_bytes());
+        let mount = self.mount.as_ref().map_or(&b""[..], |mount| mount.as_os_str().as_bytes());
         own.remove_file(Self::note(number))?;
-        own.create_file(Self::note(number), 0o600, &[parent, b"\0", name])?;
+        own.create_file(Self::note(number), 0o600, &[parent, b"\0", name, b"\0", mount])?;
         let _durable = disk::sync([own])?;
         Ok(())
     }
@@ -79,11 +82,14 @@ impl Place {
         for number in 1.. {
             let Some((note, _)) = present(own.read_file(Self::note(number)))? else { break };
             let parts: Vec<&[u8]> = note.split(|&byte| byte == 0).collect();
-            if let [parent, name] = parts[..]
+            if let [parent, name, ref more @ ..] = parts[..]
                 && name.starts_with(DOT_NAME.as_bytes())
             {
-                let parent = PathBuf::from(OsStr::from_bytes(parent));
-                places.push((number, Self { parent, name: OsStr::from_bytes(name).to_owned() }));
+                let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+                // Earlier versions did not note the mount point.
+                let mount = more.first().filter(|mount| !mount.is_empty()).map(|mount| path(mount));
+                let name = OsStr::from_bytes(name).to_owned();
+                places.push((number, Self { parent: path(parent), name, mount }));
             }
         }
         Ok(places)
@@ -101,6 +107,9 @@ impl Place {
     /// Removes it, durably: its note is on another filesystem, and a power cut could take back this removal and not the
     /// note's. One that is gone may have been removed by a run that was killed before its sync.
     fn remove(&self) -> Result<()> {
+        if let Some(mount) = self.mount.as_ref().filter(|_| self.is_out_of_reach()) {
+            bail!("nothing is mounted on {}", Quoted(mount));
+        }
         if self.open()?.is_some() {
             Dir::open(&self.parent)?.remove_child_with_all(&self.name)?;
         }
@@ -108,6 +117,10 @@ impl Place {
             let _durable = disk::sync([&parent])?;
         }
         Ok(())
+    }
+
+    fn is_out_of_reach(&self) -> bool {
+        self.mount.as_ref().is_some_and(|mount| !disk::is_mounted(mount))
     }
 
     fn path(&self) -> PathBuf {
@@ -175,7 +188,9 @@ impl Staging {
             }
         }
         let number = self.places.len();
-        let place = Place { parent: top(members, class), name: unique_name(DOT_NAME, txn).into() };
+        let parent = top(members, class);
+        let mount = Mounts::below(Path::new("/")).point(&parent).map(Path::to_owned);
+        let place = Place { parent, name: unique_name(DOT_NAME, txn).into(), mount };
         let parent = Dir::open(&place.parent)?;
         place.announce(own, number)?;
         self.places.push(Some(parent.create_child(&place.name, MODE)?));
@@ -238,8 +253,9 @@ pub fn left(state: &Dir) -> Result<Vec<PathBuf>> {
     let mut left = Vec::new();
     for name in left_names(&parent)? {
         let places = Place::noted(&parent.open_child(&name)?)?;
-        let still_there = places.into_iter().filter(|(_, place)| !matches!(place.open(), Ok(None)));
-        left.extend(still_there.map(|(_, place)| place.path()));
+        // Of several the others may have been removed meanwhile.
+        let is_left = |place: &Place| place.is_out_of_reach() || !matches!(place.open(), Ok(None));
+        left.extend(places.into_iter().filter(|(_, place)| is_left(place)).map(|(_, place)| place.path()));
     }
     Ok(left)
 }

@@ -1,11 +1,13 @@
 //! Intents go out: read by the one who holds the lock, a portion at a time, so that memory does not grow with them.
 
+use std::path::PathBuf;
+
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::Journal;
 use super::error::Result;
-use super::registry::{identity, mode, name, path, unreadable};
+use super::registry::{ROOT, identity, mode, mount, name, path, unreadable};
 use crate::disk::Identity;
 use crate::python::pycache::{Level, Remnant, Target};
 use crate::txn::intent::{
@@ -43,7 +45,7 @@ impl Journal {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
                         intents.size, intents.mtime, retire, facts.id, staged_in,
-                        facts.inode, facts.size, facts.mtime, facts.ctime, device
+                        facts.inode, facts.size, facts.mtime, facts.ctime, device, mount
                  FROM intents JOIN directories ON directories.id = directory
                  LEFT JOIN facts ON facts.id = intents.id
                  WHERE txn = ?1 AND directory > ?2 AND {filter} ORDER BY directory, target"
@@ -56,7 +58,7 @@ impl Journal {
                     if batch.intents.len() >= PORTION {
                         break;
                     }
-                    batch.directories.push(Directory { number, path: path(row, 2)? });
+                    batch.directories.push(Directory { number, path: path(row, 2)?, mount: mount(row, 19)? });
                 }
                 let (id, directory) = (IntentId(row.get(0)?), batch.directories.len() - 1);
                 let (action, made, retire) = (action(row)?, made(row)?, row.get(11)?);
@@ -73,19 +75,45 @@ impl Journal {
     pub fn shares(&self, txn: TxnId) -> Result<Vec<Share>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT directory, path, interpreter, count(*), sum(size)
+                "SELECT directory, path, interpreter, count(*), sum(size), mount
                  FROM intents JOIN directories ON directories.id = directory
                  WHERE txn = ?1 AND outcome IS NULL AND source IS NOT NULL
                  GROUP BY directory, interpreter ORDER BY directory",
             )?;
             let rows = statement.query_map([txn.0], |row| {
                 Ok(Share {
-                    directory: Directory { number: row.get(0)?, path: path(row, 1)? },
+                    directory: Directory { number: row.get(0)?, path: path(row, 1)?, mount: mount(row, 5)? },
                     interpreter: InterpreterId(row.get(2)?),
                     sources: row.get::<_, i64>(3)?.cast_unsigned(),
                     bytes: row.get::<_, i64>(4)?.cast_unsigned(),
                 })
             })?;
+            rows.collect()
+        })
+    }
+
+    /// Whether a transaction has pending intents on the root's own filesystem, or on one that is not known.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn has_pending_on_root(&self, txn: TxnId) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM intents JOIN directories ON directories.id = directory
+                                    WHERE txn = ?1 AND outcome IS NULL AND (mount IS NULL OR mount = ?2))";
+        self.read(|connection| connection.query_row(query, (txn.0, ROOT), |row| row.get(0)))
+    }
+
+    /// The mount points of the other filesystems for which a transaction has pending intents, and how many.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn mounts_of_pending(&self, txn: TxnId) -> Result<Vec<(PathBuf, u64)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT mount, count(*) FROM intents JOIN directories ON directories.id = directory
+                 WHERE txn = ?1 AND outcome IS NULL AND mount <> ?2 GROUP BY mount ORDER BY mount",
+            )?;
+            let rows = statement
+                .query_map((txn.0, ROOT), |row| Ok((path(row, 0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
             rows.collect()
         })
     }

@@ -1,6 +1,6 @@
 //! Interpreters and directories: what intents and the ledger refer to by number.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,12 @@ use rusqlite::{Connection, Row};
 
 use super::Journal;
 use super::error::Result;
-use crate::disk::Identity;
+use crate::disk::{Identity, Mounts};
 use crate::python::confine::Rights;
 use crate::python::header::{Dialect, Invalidation};
 use crate::python::interpreter::Interpreter;
-use crate::txn::intent::InterpreterId;
+use crate::root::Root;
+use crate::txn::intent::{Action, Group, InterpreterId};
 
 impl Journal {
     /// The interpreters that gave their answer before, with the identity of the binary that did.
@@ -78,21 +79,54 @@ impl Journal {
 pub(super) struct Directories<'a>(Option<(&'a Path, i64)>);
 
 impl<'a> Directories<'a> {
-    pub(super) fn number(&mut self, connection: &Connection, path: &'a Path) -> rusqlite::Result<i64> {
+    /// The number of the directory `path`, which is on the filesystem at `mount`, if that is known.
+    pub(super) fn number(
+        &mut self,
+        connection: &Connection,
+        path: &'a Path,
+        mount: Option<&Path>,
+    ) -> rusqlite::Result<i64> {
         if let Some((_, number)) = self.0.filter(|(last, _)| *last == path) {
             return Ok(number);
         }
-        // The update changes nothing; without one RETURNING would be silent about a row that is there.
+        // Of a directory that is missing just now the mount point that was known stays.
         let number = connection
             .prepare_cached(
-                "INSERT INTO directories (path) VALUES (?1)
-                 ON CONFLICT (path) DO UPDATE SET path = excluded.path RETURNING id",
+                "INSERT INTO directories (path, mount) VALUES (?1, ?2)
+                 ON CONFLICT (path) DO UPDATE SET mount = coalesce(excluded.mount, mount) RETURNING id",
             )?
-            .query_row([path.as_os_str().as_bytes()], |row| row.get(0))?;
+            .query_row(
+                (path.as_os_str().as_bytes(), mount.map(|mount| mount.as_os_str().as_bytes())),
+                |row| row.get(0),
+            )?;
         self.0 = Some((path, number));
         Ok(number)
     }
 }
+
+/// The mount points of the directories of `groups`, without the root's prefix, as far as they can be found out.
+pub(super) fn mounts_of(root: Option<&Root>, groups: &[Group]) -> Vec<Option<PathBuf>> {
+    let Some(root) = root else { return vec![None; groups.len()] };
+    let mut mounts = Mounts::below(root.path());
+    let mut mount = |group: &Group| {
+        // What stands there is a bare mount point, if anything.
+        if group.actions.iter().all(Action::is_unseen) {
+            return None;
+        }
+        let point = mounts.point(&root.on_disk(&group.directory))?;
+        Some(Path::new("/").join(point.strip_prefix(root.path()).ok()?))
+    };
+    groups.iter().map(&mut mount).collect()
+}
+
+/// The mount point of a directory, in a column of its row; `None` also for that of the root.
+pub(super) fn mount(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<PathBuf>> {
+    let mount = row.get::<_, Option<Vec<u8>>>(column)?.filter(|mount| mount != ROOT);
+    Ok(mount.map(|mount| OsString::from_vec(mount).into()))
+}
+
+/// The mount point of the root's own filesystem.
+pub(super) const ROOT: &[u8] = b"/";
 
 pub(super) fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<PathBuf> {
     Ok(name(row, column)?.into())
