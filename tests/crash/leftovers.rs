@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::rounds::{Rounds, memory};
 use crate::support::{Outcome, PYTHON, World};
 use crate::trace;
+use crate::witness::Witness;
 
 #[test]
 fn a_cache_that_was_placed_as_a_whole_and_is_gone_since_is_not_made_again() {
@@ -182,4 +183,41 @@ fn what_is_decided_for_a_directory_that_was_deleted_is_given_up() {
     let recovered = world.run(&["recover"]).exits(0).does_not_say("pending until");
     assert!(!is_left_in(&bound.at), "{}", recovered.context());
     assert_eq!(world.query::<i64>("SELECT count(*) FROM transactions WHERE ended IS NULL"), 0);
+}
+
+#[test]
+fn a_commit_stopped_at_any_step_is_completed_though_a_filesystem_is_away_when_it_is_recovered() {
+    let Some((world, bound)) = six_elsewhere() else {
+        return;
+    };
+    let mut witness = Witness::new();
+    for step in 1.. {
+        let mut command = world.command(&["commit", "-j", "1"]);
+        command.arg(world.tree()).env("PYC_TXN_FAULT", format!("abort@{step}"));
+        let stopped = world.outcome(command);
+        bound.unmount();
+        let recovered = world.run(&["recover"]).exits(0);
+        let is_recorded = world.query::<i64>("SELECT count(*) FROM intents") > 0;
+        world.run(&["commit", world.tree().join("plain").to_str().unwrap()]).exits(0);
+        assert!(bound.mount());
+        // A record is not lost, whenever it was written: nobody need ask again.
+        let boot = world.run(&["hook", "boot"]).exits(0);
+        let context = format!("{}{}{}", stopped.context(), recovered.context(), boot.context());
+        assert!(!is_recorded || placed(&world) == 6, "{context}");
+        witness.look(&world.tree(), &context);
+        let completed = world.commit().exits(0);
+        let context = format!("{context}{}", completed.context());
+        assert_eq!(witness.look(&world.tree(), &context).len(), 7, "{context}");
+        assert!(!is_left_in(&bound.at.join("pkg")), "{context}");
+        assert_eq!(fs::read_dir(world.state().join("staging")).unwrap().count(), 0, "{context}");
+        let unfinished = world.query::<i64>("SELECT count(*) FROM transactions WHERE ended IS NULL");
+        assert_eq!(unfinished, 0, "{context}");
+        if stopped.signal.is_none() {
+            assert!(step > 30, "only {step} steps\n{context}");
+            return;
+        }
+        fs::remove_dir_all(world.state()).unwrap();
+        fs::remove_dir_all(world.tree().join("plain/__pycache__")).unwrap();
+        (0..6).for_each(|number| fs::remove_file(world.pyc(format!("bound/pkg/m{number}.py"))).unwrap());
+    }
 }
