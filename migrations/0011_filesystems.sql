@@ -1,4 +1,6 @@
--- The filesystem that a directory was on when something was recorded for it last. While that is not mounted, a missing
--- directory is no deleted one (src/disk/mount.rs).
+-- The filesystem that a directory was on when something was recorded for it last, and an interpreter when it was asked
+-- last. While that is not mounted, what is missing was not deleted (src/disk/mount.rs).
 
 ALTER TABLE directories ADD COLUMN mount BLOB;       -- its mount point, '/': that of the root; NULL: not known
+
+ALTER TABLE interpreters ADD COLUMN mount BLOB;      -- its mount point, '/': that of the system; NULL: not known

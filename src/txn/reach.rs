@@ -1,16 +1,19 @@
 //! Reach: what is pending for filesystems that are not mounted just now.
 //!
 //! Owns whether the open transaction has anything that can be done. A directory is out of reach while its filesystem is
-//! not mounted: nothing is concluded from what is missing there, and its intents stay pending. Nobody waits for them: a
+//! not mounted: nothing is concluded from what is missing there, and its intents stay pending, as do those of an
+//! interpreter whose filesystem is not mounted. Nobody waits for them: a
 //! transaction goes on without them, also after its decision, because every file that stands there is whole, and they are
 //! compiled once the filesystem is back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::intent::TxnId;
-use super::journal::Journal;
+use super::journal::{Journal, PendingElsewhere};
+use crate::disk;
 use crate::root::Root;
 
 /// Pending intents that wait for a filesystem.
@@ -28,9 +31,19 @@ pub struct Waiting {
 /// The journal cannot be read.
 pub fn waiting(journal: &Journal, root: &Root) -> Result<Vec<Waiting>> {
     let Some(txn) = journal.recording()? else { return Ok(Vec::new()) };
-    let mut mounts = journal.mounts_of_pending(txn)?;
-    mounts.retain(|(mount, _)| root.is_out_of_reach(Some(mount)));
-    Ok(mounts.into_iter().map(|(mount, intents)| Waiting { mount, intents }).collect())
+    let mut waiting = BTreeMap::new();
+    for pending in journal.mounts_of_pending(txn)? {
+        if let Some(mount) = missing(&pending, root) {
+            *waiting.entry(mount).or_default() += pending.intents;
+        }
+    }
+    Ok(waiting.into_iter().map(|(mount, intents)| Waiting { mount, intents }).collect())
+}
+
+/// The mount point of a filesystem that they need and that is not mounted.
+fn missing(pending: &PendingElsewhere, root: &Root) -> Option<PathBuf> {
+    let directory = pending.directory.clone().filter(|mount| root.is_out_of_reach(Some(mount)));
+    directory.or_else(|| pending.interpreter.clone().filter(|mount| !disk::is_mounted(mount)))
 }
 
 /// Whether the open transaction `txn` has anything that is in reach.
@@ -41,6 +54,6 @@ pub fn has_any(journal: &Journal, root: &Root, txn: TxnId) -> Result<bool> {
     if journal.has_pending_on_root(txn)? {
         return Ok(true);
     }
-    let mounts = journal.mounts_of_pending(txn)?;
-    Ok(mounts.is_empty() || mounts.iter().any(|(mount, _)| !root.is_out_of_reach(Some(mount))))
+    let elsewhere = journal.mounts_of_pending(txn)?;
+    Ok(elsewhere.is_empty() || elsewhere.iter().any(|pending| missing(pending, root).is_none()))
 }

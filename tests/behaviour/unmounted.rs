@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::aid::{commit_staged, is_root, mount, names, stage, with_mounts};
+use crate::aid::{commit_staged, is_root, mount, names, set_mode, stage, with_mounts};
 use crate::installation::Installation;
-use crate::support::{Outcome, World};
+use crate::support::{Outcome, PYTHON, World};
 
 /// A world with a tree of which a part is bound from elsewhere: that part.
 fn bound(world: &World) -> PathBuf {
@@ -83,6 +83,68 @@ fn what_is_recorded_for_a_filesystem_that_is_not_mounted_stays_pending() {
             world.commit().exits(0).says("nothing to do (3 up to date)");
         });
     }
+}
+
+#[test]
+fn what_is_recorded_for_an_interpreter_that_is_not_mounted_stays_pending() {
+    if !is_root("several filesystems") {
+        return;
+    }
+    let world = World::new();
+    with_mounts(|| {
+        let (behind, at) = (world.beside("behind"), world.beside("opt"));
+        let bind = || mount(&["--bind", behind.to_str().unwrap(), at.to_str().unwrap()]);
+        fs::create_dir(&behind).unwrap();
+        fs::create_dir(&at).unwrap();
+        let script = format!("#!/bin/sh\nexec {PYTHON} \"$@\"\n");
+        fs::write(behind.join("python"), script).unwrap();
+        set_mode(&behind.join("python"), 0o755);
+        bind();
+        world.write("a.py", "x = 1\n");
+        let python = at.join("python");
+        world.run_on_tree(&["record", "--python", python.to_str().unwrap()]).exits(0).says("recorded 1 ");
+        unmount(&at);
+        for _ in 0..2 {
+            says_nothing(world.run(&["hook", "boot"]));
+        }
+        assert_eq!(pending(&world), 1);
+        let waits = format!("1 of them wait for the filesystem of {}: mount it", at.display());
+        world.run(&["status"]).exits(0).says("is recording: 1 pending").says(&waits);
+        bind();
+        world.run(&["hook", "boot"]).exits(0).says("compiled 1 ");
+        // One that is removed is another thing.
+        world.write("b.py", "x = 1\n");
+        world.run_on_tree(&["record", "--python", python.to_str().unwrap()]).exits(0);
+        fs::remove_file(&python).unwrap();
+        let boot = world.run(&["hook", "boot"]).exits(0);
+        assert_eq!(pending(&world), 0, "{}", boot.context());
+    });
+}
+
+#[test]
+fn a_removal_that_is_pending_for_a_filesystem_is_made_up_for() {
+    if !is_root("several filesystems") {
+        return;
+    }
+    let world = World::new();
+    with_mounts(|| {
+        let bound = bound(&world);
+        world.commit().exits(0).says("compiled 3 ");
+        // As a clean is that was decided, and killed.
+        let decide = "INSERT INTO transactions (kind, state, began) VALUES ('clean', 'committing', 0);
+                      INSERT INTO intents (txn, directory, target, outcome)
+                      SELECT (SELECT max(id) FROM transactions), directory, target, 'removed' FROM ledger;
+                      UPDATE numbers SET next_intent = (SELECT max(id) + 1 FROM intents);";
+        world.journal().execute_batch(decide).unwrap();
+        unmount(&bound);
+        let recovered = world.run(&["recover"]).exits(0).says("is finished now").says("2 pending until");
+        assert!(!world.pyc("plain/a.py").exists(), "{}", recovered.context());
+        assert_eq!(published(&world), 2, "{}", recovered.context());
+        bind(&world);
+        world.run(&["hook", "boot"]).exits(0).says("removed 2 ");
+        assert_eq!(names(&bound), ["c.py", "package"]);
+        assert_eq!(published(&world), 0);
+    });
 }
 
 #[test]

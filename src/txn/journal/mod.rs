@@ -32,7 +32,7 @@ pub use error::JournalError;
 pub use history::CauseReport;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use owner::PublishedReport;
-pub use portion::Which;
+pub use portion::{PendingElsewhere, Which};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use retired::Retired;
 pub use shelves::Shelves;

@@ -28,6 +28,24 @@ pub enum Which {
     ToPublish,
 }
 
+/// Pending intents that need other filesystems than the system's own.
+#[derive(Debug)]
+pub struct PendingElsewhere {
+    /// The mount point of that of their directories, without the root's prefix; `None`: the root's own.
+    pub directory: Option<PathBuf>,
+    /// The mount point of that of their interpreter; `None`: the system's own.
+    pub interpreter: Option<PathBuf>,
+    /// How many they are.
+    pub intents: u64,
+}
+
+/// The pending intents of the transaction ?1.
+const PENDING: &str = "FROM intents JOIN directories ON directories.id = directory
+    LEFT JOIN interpreters ON interpreters.id = interpreter WHERE txn = ?1 AND outcome IS NULL";
+
+/// Whether one of them needs another filesystem than that at ?2.
+const ELSEWHERE: &str = "coalesce(directories.mount, ?2) <> ?2 OR coalesce(interpreters.mount, ?2) <> ?2";
+
 impl Journal {
     /// The next intents of a transaction, ordered by directory; `after` is the last directory of those before. Without
     /// intents behind the last one.
@@ -92,28 +110,31 @@ impl Journal {
         })
     }
 
-    /// Whether a transaction has pending intents on the root's own filesystem, or on one that is not known.
+    /// Whether a transaction has pending intents that need no other filesystem than the system's own, as far as that is
+    /// known.
     ///
     /// # Errors
     /// The journal cannot be read.
     pub fn has_pending_on_root(&self, txn: TxnId) -> Result<bool> {
-        let query = "SELECT EXISTS (SELECT 1 FROM intents JOIN directories ON directories.id = directory
-                                    WHERE txn = ?1 AND outcome IS NULL AND (mount IS NULL OR mount = ?2))";
-        self.read(|connection| connection.query_row(query, (txn.0, ROOT), |row| row.get(0)))
+        let query = format!("SELECT EXISTS (SELECT 1 {PENDING} AND NOT ({ELSEWHERE}))");
+        self.read(|connection| connection.query_row(&query, (txn.0, ROOT), |row| row.get(0)))
     }
 
-    /// The mount points of the other filesystems for which a transaction has pending intents, and how many.
+    /// The other filesystems that pending intents of a transaction need: the mount points of that of their directory and
+    /// that of their interpreter, and how many they are.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn mounts_of_pending(&self, txn: TxnId) -> Result<Vec<(PathBuf, u64)>> {
+    pub fn mounts_of_pending(&self, txn: TxnId) -> Result<Vec<PendingElsewhere>> {
         self.read(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT mount, count(*) FROM intents JOIN directories ON directories.id = directory
-                 WHERE txn = ?1 AND outcome IS NULL AND mount <> ?2 GROUP BY mount ORDER BY mount",
-            )?;
-            let rows = statement
-                .query_map((txn.0, ROOT), |row| Ok((path(row, 0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+            let mut statement = connection.prepare(&format!(
+                "SELECT directories.mount, interpreters.mount, count(*) {PENDING} AND ({ELSEWHERE})
+                 GROUP BY 1, 2 ORDER BY 1, 2"
+            ))?;
+            let rows = statement.query_map((txn.0, ROOT), |row| {
+                let intents = row.get::<_, i64>(2)?.cast_unsigned();
+                Ok(PendingElsewhere { directory: mount(row, 0)?, interpreter: mount(row, 1)?, intents })
+            })?;
             rows.collect()
         })
     }

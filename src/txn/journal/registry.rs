@@ -45,31 +45,47 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn remember(&mut self, interpreter: &Interpreter, binary: &Identity) -> Result<InterpreterId> {
+        let mount = Mounts::below(Path::new("/")).point(&interpreter.path).map(Path::to_owned);
         let id = self.write("journal: remember interpreter", |write| {
-            write.query_row(
-                "INSERT INTO interpreters
+            write
+                .query_row(
+                    "INSERT INTO interpreters
                      (path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (path, cache_tag, magic) DO UPDATE SET
                      as_nobody = excluded.as_nobody, inode = excluded.inode, size = excluded.size,
                      mtime = excluded.mtime, ctime = excluded.ctime
                  RETURNING id",
-                (
-                    interpreter.path.as_os_str().as_bytes(),
-                    &interpreter.cache_tag,
-                    interpreter.dialect.magic,
-                    interpreter.dialect.version.0,
-                    interpreter.dialect.version.1,
-                    interpreter.rights == Rights::Nobody,
-                    binary.inode.cast_signed(),
-                    binary.size.cast_signed(),
-                    binary.mtime,
-                    binary.ctime,
-                ),
-                |row| row.get(0),
-            )
+                    (
+                        interpreter.path.as_os_str().as_bytes(),
+                        &interpreter.cache_tag,
+                        interpreter.dialect.magic,
+                        interpreter.dialect.version.0,
+                        interpreter.dialect.version.1,
+                        interpreter.rights == Rights::Nobody,
+                        binary.inode.cast_signed(),
+                        binary.size.cast_signed(),
+                        binary.mtime,
+                        binary.ctime,
+                    ),
+                    |row| row.get::<_, i32>(0),
+                )
+                .and_then(|id| {
+                    let mount = mount.as_ref().map(|mount| mount.as_os_str().as_bytes());
+                    write.execute("UPDATE interpreters SET mount = ?2 WHERE id = ?1", (id, mount))?;
+                    Ok(id)
+                })
         })?;
         Ok(InterpreterId(id))
+    }
+
+    /// The mount point of the filesystem that an interpreter was on; `None`: that is the system's own, or not known.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn mount_of_interpreter(&self, id: InterpreterId) -> Result<Option<PathBuf>> {
+        let query = "SELECT mount FROM interpreters WHERE id = ?1";
+        self.read(|connection| connection.query_row(query, [id.0], |row| mount(row, 0)))
     }
 }
 
