@@ -12,6 +12,7 @@ mod error;
 pub mod fault;
 mod identity;
 mod look;
+mod mount;
 mod patience;
 mod quote;
 
@@ -19,6 +20,7 @@ pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
 pub use look::{Kind, examine};
+pub use mount::{Mounts, is_mounted};
 pub use patience::patiently;
 pub use quote::{Escaped, Quoted};
 

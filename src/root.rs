@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use crate::disk::{Identity, patiently};
+use crate::disk::{self, Identity, patiently};
 
 /// The root of the system whose Python trees are compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,20 @@ impl Root {
             return path.to_owned();
         }
         self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether nothing is mounted at `mount` (without the prefix), the mount point of a directory's filesystem: then it is
+    /// not known what has become of the directory. `None`: it is on the root's own.
+    #[must_use]
+    pub fn is_out_of_reach(&self, mount: Option<&Path>) -> bool {
+        mount.is_some_and(|mount| !disk::is_mounted(&self.on_disk(mount)))
+    }
+
+    /// Whether a directory is missing, or is a bare mount point, because its filesystem is not mounted.
+    #[must_use]
+    pub fn misses(&self, directory: &Path, mount: Option<&Path>) -> bool {
+        let is_bare = || mount == Some(directory) || !self.on_disk(directory).exists();
+        self.is_out_of_reach(mount) && is_bare()
     }
 
     /// What a person or a script means by `path`: one inside the root, with or without its prefix; relative

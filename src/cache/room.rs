@@ -3,18 +3,13 @@
 //! Owns the look at all entries, and removing them. Others may read, write and remove at the same time: what is
 //! gone meanwhile is gone, and what is removed under a reader it still has.
 
-use std::time::Duration;
-
 use super::entry::Key;
-use crate::disk::{self, Dir, Kind};
+use crate::disk::{self, Dir, Identity, Kind};
 
 type Result<T> = std::result::Result<T, disk::Error>;
 
 /// How the names of entries begin that are being written.
 pub(super) const NEW: &str = "new-";
-
-/// What is being written for so long, by the time of the last byte, is a killed writer's.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// The bytes that filesystems give to files at a time.
 const BLOCK: u64 = 4096;
@@ -32,8 +27,8 @@ pub(super) fn on_disk(length: u64) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     entries: Vec<Found>,
-    /// Paths in the cache, and the times of their last change, in nanoseconds since 1970.
-    unfinished: Vec<(String, i64)>,
+    /// Temporary files: their paths in the cache.
+    unfinished: Vec<(String, Identity)>,
 }
 
 #[derive(Debug)]
@@ -59,7 +54,7 @@ impl Survey {
                 if let Some(key) = Key::at(&shard, name) {
                     survey.entries.push(Found { key, bytes: on_disk(identity.size), used: identity.mtime });
                 } else if name.starts_with(NEW) {
-                    survey.unfinished.push((format!("{shard}/{name}"), identity.mtime));
+                    survey.unfinished.push((format!("{shard}/{name}"), identity));
                 }
             }
         }
@@ -78,10 +73,8 @@ impl Survey {
 
     /// Removes what killed writers have left.
     pub(super) fn remove_leftovers(&mut self, dir: &Dir) -> Result<()> {
-        let now = Duration::from_secs(super::now());
-        for (path, changed) in self.unfinished.drain(..) {
-            let changed = Duration::from_nanos(changed.max(0).cast_unsigned());
-            if now.checked_sub(changed).is_some_and(|age| age >= ABANDONED) {
+        for (path, identity) in self.unfinished.drain(..) {
+            if identity.is_abandoned() {
                 dir.remove_file(path)?;
             }
         }

@@ -48,7 +48,7 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
                 committed.push(finish(run, writer, Staged::found(txn))?);
             }
         }
-        if let Some(recording) = Recording::open(writer)? {
+        if let Some(recording) = Recording::open(writer, &run.config.root)? {
             let txn = recording.id();
             match recording.stage(writer, &run.setting(), false) {
                 Ok(staged) => committed.push(finish(run, writer, staged)?),
@@ -57,6 +57,9 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
         }
         if plan.is_everything {
             retired::drop_all(writer)?;
+        }
+        if !run.reporter.is_terse() {
+            run.remind(&writer.journal)?;
         }
         report(run, &writer.journal, &committed, &plan)
     })
@@ -109,8 +112,11 @@ pub(super) fn stage(run: &Run<'_>) -> Result<Status> {
         return suspended(run, None);
     }
     run.with_writer(|writer| {
-        let Some(recording) = Recording::open(writer)? else {
-            run.reporter.result("pyc-txn: nothing is pending");
+        let Some(recording) = Recording::open(writer, &run.config.root)? else {
+            let is_any = writer.journal.recording()?.is_some();
+            let what = if is_any { "nothing is pending in reach" } else { "nothing is pending" };
+            run.reporter.result(&format!("pyc-txn: {what}"));
+            run.remind(&writer.journal)?;
             return Ok(Status::Done);
         };
         let txn = recording.id();
@@ -138,6 +144,7 @@ pub(super) fn recover(run: &Run<'_>) -> Result<Status> {
                 }
             }
         }
+        run.remind(&writer.journal)?;
         Ok(Status::Done)
     })
 }
@@ -151,7 +158,7 @@ pub(super) fn rollback(run: &Run<'_>) -> Result<Status> {
         }
         for (txn, ..) in open {
             let count = writer.journal.forget(txn, "dropped by pyc-txn rollback")?;
-            crate::txn::staging::remove(writer, txn)?;
+            crate::txn::staging::remove(writer, txn, run.reporter)?;
             run.reporter.result(&format!("pyc-txn: transaction {} is dropped with {count} intents", txn.0));
         }
         Ok(Status::Done)

@@ -81,6 +81,11 @@ impl Reporter {
         Self { terse: true, ..Self::new(verbosity) }
     }
 
+    /// Whether it is part of a package manager's run, in which nothing is said twice.
+    pub(super) fn is_terse(&self) -> bool {
+        self.terse
+    }
+
     /// A line about this run, for whoever asked for more with -v.
     pub(super) fn detail(&self, line: &str) {
         if self.verbosity >= Verbosity::Verbose {
@@ -217,6 +222,10 @@ impl Observer for Reporter {
         } else {
             self.detail(&format!("{name} {seconds:.3} s"));
         }
+    }
+
+    fn note(&self, line: &str) {
+        Self::note(self, line);
     }
 }
 

@@ -16,7 +16,9 @@ use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::observer::Observer;
 use crate::txn::plan::located;
+use crate::txn::reach::{self, Waiting};
 use crate::txn::recover::{self, Recovered, Retiring};
+use crate::txn::retired;
 use crate::txn::stage::Setting;
 use crate::txn::staging;
 use crate::txn::state::State;
@@ -61,7 +63,7 @@ pub(super) struct Incomplete {
 pub(super) struct Unfinished {
     /// An interrupted run left something.
     pub(super) is_left_over: bool,
-    /// A transaction is open, or bytecode is retired.
+    /// A transaction is open and not all of it is out of reach, or bytecode is retired.
     pub(super) is_pending: bool,
 }
 
@@ -119,7 +121,7 @@ impl<'a> Run<'a> {
     pub(super) fn journal(&self) -> Result<Journal> {
         let state = disk::create_state_dir(&self.config.state_dir)?;
         let mut journal = Journal::open(state.path())?;
-        journal.write_for(self.command, self.config.settings.history);
+        journal.write_for(self.command, &self.config.root, self.config.settings.history);
         Ok(journal)
     }
 
@@ -150,7 +152,7 @@ impl<'a> Run<'a> {
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;
-        writer.journal.write_for(self.command, self.config.settings.history);
+        writer.journal.write_for(self.command, &self.config.root, self.config.settings.history);
         self.recover(&mut writer, retiring)?;
         self.reporter.phase("open the journal", began.elapsed());
         work(&mut writer)
@@ -173,12 +175,18 @@ impl<'a> Run<'a> {
         };
         let open = journal.unfinished()?;
         let path = self.config.state_dir.canonicalize()?;
+        let is_at_work = |(txn, state, _): &(TxnId, State, bool)| match state {
+            State::Recording => reach::has_any(&journal, &self.config.root, *txn),
+            _ => Ok(true),
+        };
+        let at_work = open.iter().map(is_at_work).collect::<Result<Vec<bool>>>()?;
         let held = |txn| open.iter().any(|(id, _, held)| *id == txn && *held);
         let is_interrupted = |(_, state, held): &(_, State, bool)| *state != State::Recording && !held;
-        let is_left = staging::found(&Dir::open(&path)?)?.into_iter().any(|txn| !held(txn));
+        let state = Dir::open(&path)?;
+        let is_left = staging::found(&state)?.into_iter().any(|txn| !held(txn));
         Ok(Unfinished {
-            is_left_over: is_left || open.iter().any(is_interrupted),
-            is_pending: !open.is_empty() || journal.has_retired()?,
+            is_left_over: is_left || retired::is_left(&journal, &state)? || open.iter().any(is_interrupted),
+            is_pending: at_work.contains(&true) || journal.has_retired()?,
         })
     }
 
@@ -197,6 +205,9 @@ impl<'a> Run<'a> {
             (Err(error), Some((txn, ..))) => return Err(self.incomplete(writer, txn, &error)),
             (recovered, _) => recovered?,
         };
+        if self.reporter.is_terse() && !recovered.is_empty() {
+            self.remind(&writer.journal)?;
+        }
         for recovered in recovered {
             let (txn, what) = match recovered {
                 // Each py3clean has told of its own failures.
@@ -225,6 +236,15 @@ impl<'a> Run<'a> {
         Ok(failures.len())
     }
 
+    /// Says what is pending and out of reach.
+    pub(super) fn remind(&self, journal: &Journal) -> Result<()> {
+        for Waiting { mount, intents } in reach::waiting(journal, &self.config.root)? {
+            self.reporter
+                .note(&format!("{intents} pending until a filesystem is mounted on {}", Quoted(&mount)));
+        }
+        Ok(())
+    }
+
     /// After an error: rolls the transaction back if it is not decided, and says how it stands.
     pub(super) fn incomplete(
         &self,
@@ -233,7 +253,8 @@ impl<'a> Run<'a> {
         error: &anyhow::Error,
     ) -> anyhow::Error {
         let cause = format!("{error:#}");
-        let state = recover::roll_back(writer, txn, &cause).or_else(|_| writer.journal.state(txn));
+        let rolled_back = recover::roll_back(writer, txn, &cause, self.reporter);
+        let state = rolled_back.or_else(|_| writer.journal.state(txn));
         let is_journal_damaged = is_damage(error);
         Incomplete { cause, txn, state: state.ok().flatten(), is_journal_damaged }.into()
     }

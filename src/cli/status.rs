@@ -7,6 +7,7 @@ use crate::disk::{Dir, Escaped};
 use crate::txn::journal::{FailureReport, Journal, TransactionReport, WarningReport};
 use crate::txn::lock::Lock;
 use crate::txn::plan::located;
+use crate::txn::reach::{self, Waiting};
 use crate::txn::staging;
 use crate::txn::state::State;
 
@@ -22,13 +23,24 @@ struct Report {
     busy: Option<bool>,
     /// Transactions that have not ended, the oldest first.
     open: Vec<TransactionReport>,
+    /// What is pending for filesystems that are not mounted.
+    waiting: Vec<WaitingReport>,
     /// Transactions whose staging directory is left over.
     leftovers: Vec<i64>,
+    /// Staging directories in trees that could not be removed so far.
+    places: Vec<String>,
     /// How many targets are published.
     published: u64,
     failures: Vec<FailureReport>,
     warnings: Vec<WarningReport>,
     interpreters: Vec<InterpreterReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingReport {
+    /// Where the filesystem is to be mounted.
+    mount: String,
+    intents: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +79,15 @@ fn collect(run: &Run<'_>) -> Result<Report> {
     for (txn, ..) in &open {
         report.open.extend(journal.transaction(*txn)?);
     }
-    report.leftovers = leftovers(run, &journal)?;
+    let waiting = reach::waiting(&journal, &run.config.root)?.into_iter();
+    let describe_waiting =
+        |Waiting { mount, intents }| WaitingReport { mount: Escaped(&mount).to_string(), intents };
+    report.waiting = waiting.map(describe_waiting).collect();
+    if let Ok(path) = state_dir.canonicalize() {
+        let state = Dir::open(&path)?;
+        report.leftovers = leftovers(&state, &journal)?;
+        report.places = staging::left(&state)?.iter().map(|place| Escaped(place).to_string()).collect();
+    }
     report.published = journal.published_count()?;
     report.failures = journal.failures()?;
     report.warnings = journal.warnings()?;
@@ -106,12 +126,9 @@ fn tell_failures(failures: &[FailureReport]) {
 }
 
 /// Staging directories that nobody will publish from.
-fn leftovers(run: &Run<'_>, journal: &Journal) -> Result<Vec<i64>> {
-    let Ok(path) = run.config.state_dir.canonicalize() else {
-        return Ok(Vec::new());
-    };
+fn leftovers(state: &Dir, journal: &Journal) -> Result<Vec<i64>> {
     let mut leftovers = Vec::new();
-    for txn in staging::found(&Dir::open(&path)?)? {
+    for txn in staging::found(state)? {
         if !matches!(journal.state(txn)?, Some(State::Staged | State::Committing)) {
             leftovers.push(txn.0);
         }
@@ -149,6 +166,12 @@ fn tell(report: &Report) {
             _ => format!("transaction {id} is decided but not finished; 'pyc-txn recover' finishes it"),
         });
     }
+    for WaitingReport { mount, intents } in &report.waiting {
+        say(&format!(
+            "{intents} of them wait for the filesystem of {mount}: mount it and run 'pyc-txn commit', or 'pyc-txn \
+             rollback' drops them"
+        ));
+    }
     if report.open.is_empty() {
         say("no transaction is open");
     }
@@ -156,6 +179,9 @@ fn tell(report: &Report) {
         for id in &report.leftovers {
             say(&format!("staged files of transaction {id} are left over; 'pyc-txn recover' removes them"));
         }
+    }
+    for place in &report.places {
+        say(&format!("the staging directory {place} could not be removed; the next run tries again"));
     }
     say(&format!("{} targets are published", report.published));
     tell_failures(&report.failures);

@@ -2,8 +2,13 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
+
+/// A temporary file that was not written to for this long is left over from a writer that was killed. No writer of bytecode,
+/// ours or another program's, pauses that long within one file.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A file as `stat(2)` sees it. Two equal identities are the same bytes, as far as a filesystem can say: an
 /// overwritten file has a new `mtime` or `ctime`, a replaced one a new `inode`.
@@ -50,6 +55,15 @@ impl Identity {
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         Self { device: 0, ..*self } == Self { device: 0, ..*other }
+    }
+
+    /// Whether a temporary file is left over: nothing was written to it for an hour. A younger one may belong to a writer
+    /// that is at work, and so may one with a time in the future.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let written = Duration::from_nanos(self.mtime.max(0).cast_unsigned());
+        now.checked_sub(written).is_some_and(|age| age >= ABANDONED)
     }
 }
 

@@ -73,7 +73,7 @@ impl Target {
         }
     }
 
-    /// The target that `remnant` is, with its source and its level; `None` where it is a leftover, or has a level that
+    /// The target that `remnant` is, with its source and its level; `None` where it is a temporary file, or has a level that
     /// we do not compile.
     #[must_use]
     pub fn in_place(remnant: &Remnant) -> Option<(Self, OsString, Level)> {
@@ -124,24 +124,24 @@ pub struct Remnant {
     stem: u8,
     /// Where the tag ends, which begins behind the dot behind that.
     tag_end: u8,
-    leftover: bool,
+    temporary: bool,
 }
 
 impl Remnant {
-    /// Reads `name` as `STEM.TAG[.opt-LEVEL].pyc`, or the same with `.DIGITS` behind it, which is what an
-    /// interrupted `importlib` leaves. Anything else belongs to somebody else: pytest's
+    /// Reads `name` as `STEM.TAG[.opt-LEVEL].pyc`, or the same with `.DIGITS` behind it, which is the temporary file
+    /// that `importlib` writes first. Anything else belongs to somebody else: pytest's
     /// `x.cpython-311-pytest-7.2.1.pyc`, numba's `.nbi`, and whatever people put there.
     #[must_use]
     pub fn parse(name: &OsStr) -> Option<Self> {
         let text = name.as_bytes();
-        let (base, leftover) = match text.strip_suffix(b".pyc") {
+        let (base, temporary) = match text.strip_suffix(b".pyc") {
             Some(base) => (base, false),
-            None => (interrupted(text)?, true),
+            None => (without_digits(text)?, true),
         };
         let base = without_level(base);
         let dot = base.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
         let (stem, tag_end) = (u8::try_from(dot).ok()?, u8::try_from(base.len()).ok()?);
-        is_cache_tag(&base[dot + 1..]).then(|| Self { name: name.into(), stem, tag_end, leftover })
+        is_cache_tag(&base[dot + 1..]).then(|| Self { name: name.into(), stem, tag_end, temporary })
     }
 
     /// The file name.
@@ -162,15 +162,15 @@ impl Remnant {
         &self.name.as_bytes()[usize::from(self.stem) + 1..usize::from(self.tag_end)]
     }
 
-    /// Whether it is the temporary file of a writer that was interrupted.
+    /// Whether it has the name of a temporary file. Its writer is at work, or was killed.
     #[must_use]
-    pub fn is_leftover(&self) -> bool {
-        self.leftover
+    pub fn is_temporary(&self) -> bool {
+        self.temporary
     }
 }
 
 /// `BASE` of `BASE.pyc.DIGITS`.
-fn interrupted(text: &[u8]) -> Option<&[u8]> {
+fn without_digits(text: &[u8]) -> Option<&[u8]> {
     let dot = text.iter().rposition(|&byte| byte == b'.')?;
     let digits = &text[dot + 1..];
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -245,9 +245,9 @@ mod tests {
         assert_eq!(source_of("foo.cpython-311.opt-2.pyc").unwrap(), "foo.py");
         assert_eq!(source_of("foo.pypy310.pyc").unwrap(), "foo.py");
         assert_eq!(source_of("foo.cpython-313t.pyc").unwrap(), "foo.py");
-        let leftover = Remnant::parse(OsStr::new("a.cpython-311.opt-1.pyc.140221")).unwrap();
-        assert!(leftover.is_leftover());
-        assert_eq!((leftover.source(), leftover.tag()), ("a.py".into(), &b"cpython-311"[..]));
+        let temporary = Remnant::parse(OsStr::new("a.cpython-311.opt-1.pyc.140221")).unwrap();
+        assert!(temporary.is_temporary());
+        assert_eq!((temporary.source(), temporary.tag()), ("a.py".into(), &b"cpython-311"[..]));
     }
 
     #[test]

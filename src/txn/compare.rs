@@ -57,12 +57,18 @@ impl Comparison<'_> {
             (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
         };
         let is_left =
-            |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
+            |remnant: &Remnant| remnant.is_temporary() && listing.sources.contains_key(&remnant.source());
         let remains = shelf.remains.iter().filter(|name| !shelf.published.contains_key(*name));
         let ours = shelf.published.keys().chain(remains);
-        let gone = ours.filter_map(|name| Remnant::parse(name)).filter(is_gone);
-        let left = cache.names().filter_map(|name| Remnant::parse(name)).filter(is_left);
-        actions.extend(gone.chain(left).map(Action::Remove));
+        let mut gone: Vec<Remnant> = ours.filter_map(|name| Remnant::parse(name)).filter(is_gone).collect();
+        if !gone.is_empty()
+            && listing.sources.is_empty()
+            && self.root.misses(&listing.directory, shelf.mount.as_deref())
+        {
+            gone.clear();
+        }
+        let left = cache.remnants().filter(is_left);
+        actions.extend(gone.into_iter().chain(left).map(Action::Remove));
         let (current, is_refused) = (plan.current - current, plan.refused.len() > refused);
         if actions.is_empty() {
             let seal = if is_refused { Seal::default() } else { self.seal(&place, current) };
@@ -80,6 +86,10 @@ impl Comparison<'_> {
         }
         // What else is published there may be gone.
         let is_alone = [shelf.published.len(), cache.names().len()].iter().all(|&all| all as u64 == current);
+        // What it writes may be left over the next time, and then the directory looks no different.
+        if !is_alone && cache.has_writer() {
+            return Seal::default();
+        }
         Seal::of(listing, self.root, self.began, (current, is_alone)).unwrap_or_default()
     }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, pyc_mode};
+use super::adopt::{Candidate, Filesystems, pyc_mode};
 use super::flush::Progress;
 use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
 use super::journal::LedgerEntry;
@@ -44,6 +44,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
+    /// Told on which filesystems bytecode is adopted.
+    pub(super) adopted: &'a Filesystems,
 }
 
 /// The queue of intents to compile and the list of what became of them.
@@ -125,7 +127,13 @@ impl<'a> Compilation<'a> {
     /// Takes out what needs no compiler, or cannot have one; the rest in the order in which it is compiled.
     fn sort_out(&self, batch: &Batch) -> Vec<usize> {
         let mut order = Vec::new();
+        let out_of_reach = |directory: &Directory| directory.is_out_of_reach(self.around.root);
+        let out_of_reach: Vec<bool> = batch.directories.iter().map(out_of_reach).collect();
         for (index, intent) in batch.intents.iter().enumerate() {
+            // It stays pending.
+            if out_of_reach[intent.directory] {
+                continue;
+            }
             let Action::Compile(compile) = &intent.action else {
                 self.settle(intent, Outcome::Removed);
                 continue;
@@ -185,7 +193,8 @@ impl Surroundings<'_> {
             Err(outcome) => return Ok(Err(outcome)),
         };
         let source_hash = hash(&source.bytes);
-        if let Some(outcome) = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash)) {
+        let outcome = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash));
+        if let Some(outcome) = outcome.filter(|outcome| self.can_be_synced(outcome, task)) {
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
@@ -199,6 +208,13 @@ impl Surroundings<'_> {
         }
         let request = Request { filename, level: compile.level, source: bytes };
         Ok(Ok(Job { interpreter: number, request, ready }))
+    }
+
+    /// Whether what stands there can be made durable; what is current was published durably.
+    fn can_be_synced(&self, outcome: &Outcome, task: &Task) -> bool {
+        let Outcome::Adopted(facts) = outcome else { return true };
+        let directory = self.root.on_disk(&task.directory().path);
+        self.adopted.add(&facts.pyc, &directory.join(DIRECTORY))
     }
 
     /// What is known of the directory of an intent that is compiled.

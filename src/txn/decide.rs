@@ -3,6 +3,7 @@
 //! `staged` → `committing`. Before it every source is compared with what was compiled: one that changed is
 //! compiled again, one that vanished is dropped (invariant 4).
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -100,7 +101,11 @@ impl Staged {
         }
         // What is compiled again is durable before the decision, as everything else.
         let wanted = Wanted::These(Some(batch.clone()));
-        let (outcomes, _durable) = compile(writer, self.0, (batch.shares(), wanted), setting)?;
+        let (mut outcomes, _durable) = compile(writer, self.0, (batch.shares(), wanted), setting)?;
+        // What has none could not be compiled just now; what was staged of it is gone.
+        let has_one: HashSet<IntentId> = outcomes.iter().map(|(id, _)| *id).collect();
+        let others = batch.intents.iter().map(|intent| intent.id).filter(|id| !has_one.contains(id));
+        outcomes.extend(others.map(|id| (id, Outcome::OutOfReach)));
         Ok(outcomes)
     }
 }
@@ -110,6 +115,10 @@ impl Comparison {
     fn add(&mut self, staging: &Staging, batch: &Batch, root: &Root) -> Result<()> {
         for intents in batch.by_directory() {
             let directory = &batch.directories[intents[0].directory];
+            if directory.is_out_of_reach(root) {
+                self.gone.extend(intents.iter().map(|intent| (intent.id, Outcome::OutOfReach)));
+                continue;
+            }
             let staged = StagedFiles::find(staging, directory.number, intents)?;
             for intent in intents {
                 match root.identity(&batch.path(intent)) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::{Level, Remnant, Target};
+use crate::root::Root;
 
 /// The number of a transaction; numbers grow and are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +49,7 @@ impl Compile {
 }
 
 /// What is remembered of a source until it is compiled: as much as the header of its bytecode says, so that what
-/// cannot be right need not be read.
+/// cannot be right need not be read. All zero: the source was out of reach when it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// Length in bytes.
@@ -80,6 +81,12 @@ impl Action {
             Self::Compile(compile) => compile.target.name(),
             Self::Remove(remnant) => remnant.name(),
         }
+    }
+
+    /// Whether it was planned without a look at the directory, which was out of reach.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        matches!(self, Self::Compile(compile) if compile.seen == Stamp::default())
     }
 }
 
@@ -136,6 +143,16 @@ pub struct Directory {
     pub number: i64,
     /// Its path, without the root's prefix.
     pub path: PathBuf,
+    /// The mount point of its filesystem, without the root's prefix; `None`: that is the root's own, or not known.
+    pub mount: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Whether its filesystem is not mounted.
+    #[must_use]
+    pub fn is_out_of_reach(&self, root: &Root) -> bool {
+        root.is_out_of_reach(self.mount.as_deref())
+    }
 }
 
 /// What is to be compiled in a directory by one interpreter.
@@ -261,6 +278,8 @@ pub enum Outcome {
     Removed,
     /// The source is gone.
     Vanished,
+    /// The filesystem is not mounted: it is pending again.
+    OutOfReach,
     /// There is no new bytecode; the others go on.
     Failed(Box<Failure>),
 }

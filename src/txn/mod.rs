@@ -18,6 +18,7 @@ pub mod lock;
 pub mod observer;
 pub mod plan;
 pub mod publish;
+pub mod reach;
 pub mod recover;
 pub mod retired;
 mod reuse;

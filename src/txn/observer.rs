@@ -10,6 +10,8 @@ pub trait Observer: Sync {
     fn advance(&self, bytes: u64);
     /// A phase is over, and took so long.
     fn phase(&self, name: &str, took: Duration);
+    /// Something that is not as it should be, and keeps nothing from going on.
+    fn note(&self, line: &str);
 }
 
 /// Watches nothing.
@@ -20,4 +22,5 @@ impl Observer for Nobody {
     fn begin(&self, _: usize, _: u64) {}
     fn advance(&self, _: u64) {}
     fn phase(&self, _: &str, _: Duration) {}
+    fn note(&self, _: &str) {}
 }

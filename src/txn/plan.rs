@@ -116,8 +116,7 @@ impl Plan {
     ) {
         match listing.cache() {
             Ok(cache) => {
-                let remnants = cache.names().filter_map(|name| Remnant::parse(name));
-                let remnants = remnants.filter(|remnant| is_meant(&listing, remnant));
+                let remnants = cache.remnants().filter(|remnant| is_meant(&listing, remnant));
                 let actions = remnants.map(Action::Remove).collect();
                 self.add(listing.directory, owner.map(str::to_owned), actions);
             }
@@ -267,7 +266,10 @@ impl Planner<'_> {
         let Some(journal) = self.journal else { return Ok(()) };
         // The first, so that what is planned for the same target goes before them.
         plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
-        for (directory, remnants) in journal.published_by(gone)? {
+        for ((directory, mount), remnants) in journal.published_by(gone)? {
+            if self.root.misses(&directory, mount.as_deref()) {
+                continue;
+            }
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
         for (directory, mut remnants) in journal.remains()? {

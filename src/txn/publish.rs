@@ -120,11 +120,11 @@ impl Published {
     /// Ends the transaction and removes its staging directories.
     ///
     /// # Errors
-    /// The journal cannot be written, or a staging directory cannot be removed; the next run does it then.
+    /// The journal cannot be written, or the staging directory not be removed; the next run does it then.
     pub fn settle(self, writer: &mut Writer<'_>, observer: &dyn Observer) -> Result<TxnId> {
         let began = Instant::now();
         writer.journal.mark_committed(self.txn, &self.placed, &self.durable)?;
-        staging::remove(writer, self.txn)?;
+        staging::remove(writer, self.txn, observer)?;
         observer.phase("settle", began.elapsed());
         Ok(self.txn)
     }
@@ -177,6 +177,13 @@ impl<'s> Publication<'s> {
 
     /// Publishes what goes to one directory of sources.
     fn publish_directory(&mut self, root: &Root, directory: &Directory, intents: &[Intent]) -> Result<()> {
+        if directory.is_out_of_reach(root) {
+            // Whatever of it was placed before is whole, and so is what was there: see `reach`. What was to be retired
+            // counts as that: if its source is there in the end, it is made again.
+            let waiting = intents.iter().filter(|intent| !intent.retire);
+            self.exceptions.extend(waiting.map(|intent| (intent.id, Outcome::OutOfReach)));
+            return Ok(());
+        }
         let staged = StagedFiles::find(self.staging, directory.number, intents)?;
         let dir = match Dir::open(&root.on_disk(&directory.path)) {
             Ok(dir) => dir,
@@ -214,10 +221,11 @@ impl<'s> Publication<'s> {
 
     /// Publishes one file after the other.
     fn publish_files(&mut self, dir: &Dir, staged: &StagedFiles<'_>, intents: &[Intent]) -> Result<()> {
-        let places_any = intents.iter().any(|intent| matches!(intent.action, Action::Compile(_)));
         let is_forced =
             |intent: &Intent| matches!(intent.action, Action::Compile(Compile { force: true, .. }));
         let opens = intents.iter().any(is_forced);
+        // What has been placed and is gone since is not placed again.
+        let places_any = || intents.iter().any(|intent| staged.has(intent));
         let cache = match open_cache(dir, places_any, opens) {
             Ok(Some(cache)) => cache,
             Ok(None) => return Ok(()),
@@ -313,9 +321,9 @@ impl<'s> Publication<'s> {
 /// Opens the `__pycache__` of a directory; it is made with the directory's permissions if something is to be
 /// placed there. With `opens`, for what is to be right whatever there is, one that is there is opened to those who may
 /// look into the directory.
-fn open_cache(dir: &Dir, places_any: bool, opens: bool) -> Result<Option<Dir>, disk::Error> {
+fn open_cache(dir: &Dir, places_any: impl FnOnce() -> bool, opens: bool) -> Result<Option<Dir>, disk::Error> {
     match dir.open_child(DIRECTORY) {
-        Err(error) if error.is_missing() && places_any => {
+        Err(error) if error.is_missing() && places_any() => {
             dir.create_child(DIRECTORY, dir.mode_of_child()?).map(Some)
         }
         Err(error) if error.is_missing() => Ok(None),

@@ -59,6 +59,11 @@ pub fn recover(
     let mut recovered = Vec::new();
     for (txn, state, held) in writer.journal.unfinished()? {
         match state {
+            // With or without a staging directory: a power cut can keep what the journal wrote and take back what was
+            // made before. Whoever only retires compiles nothing.
+            State::Recording if retiring == Retiring::Ends && writer.journal.has_outcomes(txn)? => {
+                writer.journal.forget_outcomes(txn)?;
+            }
             State::Committing if held && retiring == Retiring::GoesOn => {}
             State::Committing => {
                 Committing::found(txn)
@@ -67,7 +72,7 @@ pub fn recover(
                 recovered.push(if held { Recovered::Retired(txn) } else { Recovered::Finished(txn) });
             }
             State::Staged if !held => {
-                roll_back(writer, txn, "it was interrupted before it was decided")?;
+                roll_back(writer, txn, "it was interrupted before it was decided", observer)?;
                 recovered.push(Recovered::RolledBack(txn));
             }
             _ => {}
@@ -75,15 +80,14 @@ pub fn recover(
     }
     retired::sweep(writer)?;
     for txn in staging::found(&writer.state)? {
-        match writer.journal.state(txn)? {
-            // It is held.
-            Some(State::Staged) => continue,
-            Some(State::Recording) => writer.journal.forget_outcomes(txn)?,
-            _ => {}
+        // One that is staged is held.
+        if writer.journal.state(txn)? == Some(State::Staged) {
+            continue;
         }
-        staging::remove(writer, txn)?;
+        staging::remove(writer, txn, observer)?;
         recovered.push(Recovered::Swept(txn));
     }
+    staging::remove_left(writer)?;
     Ok(recovered)
 }
 
@@ -92,10 +96,15 @@ pub fn recover(
 ///
 /// # Errors
 /// The journal or the staging directory cannot be written; [`recover`] does it then.
-pub fn roll_back(writer: &mut Writer<'_>, txn: TxnId, reason: &str) -> Result<Option<State>> {
+pub fn roll_back(
+    writer: &mut Writer<'_>,
+    txn: TxnId,
+    reason: &str,
+    observer: &dyn Observer,
+) -> Result<Option<State>> {
     if let Some(State::Recording | State::Staged) = writer.journal.state(txn)? {
         writer.journal.abandon(txn, reason)?;
-        staging::remove(writer, txn)?;
+        staging::remove(writer, txn, observer)?;
     }
     Ok(writer.journal.state(txn)?)
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::intent::{Action, Compile, Group, IntentId};
+use super::intent::{Action, Compile, Group, IntentId, Stamp};
 use super::journal::Journal;
 use super::lock::Writer;
 use crate::disk::{self, Dir, Kind, Renamed};
@@ -83,6 +83,20 @@ pub fn sweep(writer: &Writer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is something for [`sweep`].
+///
+/// # Errors
+/// The journal or the directory cannot be read.
+pub fn is_left(journal: &Journal, state: &Dir) -> Result<bool> {
+    if journal.has_retired()? {
+        return Ok(false);
+    }
+    match state.open_child(DIRECTORY) {
+        Err(error) if error.is_missing() => Ok(false),
+        directory => Ok(!directory?.names()?.is_empty()),
+    }
+}
+
 /// The intents that put back what is retired and right: whose source is there. What is wanted anyway is left to those
 /// who want it.
 ///
@@ -92,8 +106,13 @@ pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     for retired in journal.retired_and_not_wanted()? {
         let Some((target, source, level)) = Target::in_place(&retired.remnant) else { continue };
-        let Ok(Some(seen)) = root.identity(&retired.directory.join(&source)) else { continue };
-        let (interpreter, mode, force, seen) = (retired.interpreter, retired.mode, false, seen.into());
+        let seen = match root.identity(&retired.directory.join(&source)) {
+            Ok(Some(seen)) => seen.into(),
+            // Whether its source is there will be seen once its filesystem is.
+            _ if root.is_out_of_reach(retired.mount.as_deref()) => Stamp::default(),
+            _ => continue,
+        };
+        let (interpreter, mode, force) = (retired.interpreter, retired.mode, false);
         let compile = Compile { target, interpreter, level, mode, force, seen };
         let actions = vec![Action::Compile(compile)];
         groups.push(Group { directory: retired.directory, owner: retired.owner, actions });

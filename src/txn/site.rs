@@ -41,7 +41,7 @@ pub(super) struct Sites {
 }
 
 /// Examines the directories of `shares` and makes the staging directories for them. A directory that cannot take
-/// bytecode is the outcome of its intents.
+/// bytecode is the outcome of its intents. Directories that are out of reach are left out, and their intents stay pending.
 ///
 /// # Errors
 /// The state directory cannot be written, a disk is full, or a medium has failed and no other directory is left.
@@ -53,7 +53,7 @@ pub(super) fn prepare(
     root: &Root,
 ) -> Result<(Staging, Sites)> {
     let mut examined = Examined::default();
-    for share in &shares {
+    for share in shares.iter().filter(|share| !share.directory.is_out_of_reach(root)) {
         examined.add(share.directory.number, root.on_disk(&share.directory.path));
     }
     let (staging, all) = examined.stage(writer, txn)?;

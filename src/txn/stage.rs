@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::adopt::Filesystems;
 use super::compile::{Compilation, Surroundings};
 use super::flush::Flush;
 use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
+use super::reach;
 use super::site;
 use super::supply::{self, Outcomes, Supply, Wanted};
 use super::team::Team;
@@ -59,12 +61,13 @@ impl Staged {
 }
 
 impl Recording {
-    /// The open transaction, if there is one.
+    /// The open transaction, if there is one with anything that is in reach.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn open(writer: &Writer<'_>) -> Result<Option<Self>> {
-        Ok(writer.journal.recording()?.map(Self))
+    pub fn open(writer: &Writer<'_>, root: &Root) -> Result<Option<Self>> {
+        let Some(txn) = writer.journal.recording()? else { return Ok(None) };
+        Ok(reach::has_any(&writer.journal, root, txn)?.then_some(Self(txn)))
     }
 
     /// Its number.
@@ -102,6 +105,7 @@ pub(super) fn compile(
     let (staging, sites) = site::prepare(writer, txn, shares, &team, setting.root)?;
     setting.observer.begin(usize::try_from(sites.sources).unwrap_or(usize::MAX), sites.bytes);
     let (staged, flush) = Flush::new();
+    let adopted = Filesystems::default();
     let around = Surroundings {
         root: setting.root,
         staging: &staging,
@@ -111,6 +115,7 @@ pub(super) fn compile(
         cache: if sites.sources == 0 { None } else { setting.cache.store() },
         observer: setting.observer,
         staged,
+        adopted: &adopted,
     };
     let outcomes = Outcomes::default();
     let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes };
@@ -138,7 +143,8 @@ pub(super) fn compile(
         return Err(Interrupted.into());
     }
     let began = Instant::now();
-    let durable = disk::sync(staging.places())?;
+    let adopted: Vec<_> = adopted.into_dirs().collect();
+    let durable = disk::sync(staging.places().chain(&adopted))?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
 }

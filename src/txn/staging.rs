@@ -2,8 +2,9 @@
 //!
 //! Owns the choice of the places and their end. Number 0 is in the state directory; where files cannot be
 //! renamed from there, which is tried and not guessed, a dot-named directory at the top of the tree takes its
-//! place. A note in number 0 says where, durably, before that directory exists: no crash leaves one that nobody
-//! finds, not even one that costs the journal.
+//! place. A note in number 0 says where, durably, before that directory exists, and stays until its removal is
+//! durable: no crash leaves one that nobody finds, not even one that costs the journal. A directory in a tree that
+//! cannot be removed, because its filesystem is read-only by now, keeps its note, and every later run tries again.
 
 mod files;
 
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::intent::TxnId;
 use super::lock::Writer;
-use crate::disk::{self, Dir};
+use super::observer::Observer;
+use crate::disk::{self, Dir, Kind, Mounts, Quoted};
 
 /// The directory in the state directory that holds the transactions' staging directories.
 const DIRECTORY: &str = "staging";
@@ -31,6 +33,12 @@ const MODE: u32 = 0o700;
 
 /// The beginning of the name of a staging directory in a tree.
 const DOT_NAME: &str = ".pyc-txn-";
+
+/// The beginning of the name of a directory that has nothing but notes: of places that could not be removed.
+const LEFT: &str = "left-";
+
+/// The beginning of the name of a note.
+const NOTE: &str = "place-";
 
 /// The staging directories of a transaction, open.
 #[derive(Debug)]
@@ -56,19 +64,22 @@ pub enum Choice {
 struct Place {
     parent: PathBuf,
     name: OsString,
+    /// The mount point of its filesystem, if that is known.
+    mount: Option<PathBuf>,
 }
 
 impl Place {
     /// The name of the note about the place of this number.
     fn note(number: usize) -> String {
-        format!("place-{number}")
+        format!("{NOTE}{number}")
     }
 
     /// Writes down the place, durably.
     fn announce(&self, own: &Dir, number: usize) -> Result<()> {
         let (parent, name) = (self.parent.as_os_str().as_bytes(), self.name.as_bytes());
+        let mount = self.mount.as_ref().map_or(&b""[..], |mount| mount.as_os_str().as_bytes());
         own.remove_file(Self::note(number))?;
-        own.create_file(Self::note(number), 0o600, &[parent, b"\0", name])?;
+        own.create_file(Self::note(number), 0o600, &[parent, b"\0", name, b"\0", mount])?;
         let _durable = disk::sync([own])?;
         Ok(())
     }
@@ -81,11 +92,14 @@ impl Place {
         for number in 1.. {
             let Some((note, _)) = present(own.read_file(Self::note(number)))? else { break };
             let parts: Vec<&[u8]> = note.split(|&byte| byte == 0).collect();
-            if let [parent, name] = parts[..]
+            if let [parent, name, ref more @ ..] = parts[..]
                 && name.starts_with(DOT_NAME.as_bytes())
             {
-                let parent = PathBuf::from(OsStr::from_bytes(parent));
-                places.push((number, Self { parent, name: OsStr::from_bytes(name).to_owned() }));
+                let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+                // Earlier versions did not note the mount point.
+                let mount = more.first().filter(|mount| !mount.is_empty()).map(|mount| path(mount));
+                let name = OsStr::from_bytes(name).to_owned();
+                places.push((number, Self { parent: path(parent), name, mount }));
             }
         }
         Ok(places)
@@ -100,11 +114,27 @@ impl Place {
         Ok(present(opened)?.filter(is_our_own))
     }
 
+    /// Removes it, durably: its note is on another filesystem, and a power cut could take back this removal and not the
+    /// note's. One that is gone may have been removed by a run that was killed before its sync.
     fn remove(&self) -> Result<()> {
+        if let Some(mount) = self.mount.as_ref().filter(|_| self.is_out_of_reach()) {
+            bail!("nothing is mounted on {}", Quoted(mount));
+        }
         if self.open()?.is_some() {
             Dir::open(&self.parent)?.remove_child_with_all(&self.name)?;
         }
+        if let Some(parent) = present(Dir::open(&self.parent))? {
+            let _durable = disk::sync([&parent])?;
+        }
         Ok(())
+    }
+
+    fn is_out_of_reach(&self) -> bool {
+        self.mount.as_ref().is_some_and(|mount| !disk::is_mounted(mount))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.parent.join(&self.name)
     }
 }
 
@@ -131,17 +161,18 @@ impl Staging {
         Ok((staging, classes.iter().map(|class| choices[class].clone()).collect()))
     }
 
-    /// Opens the staging directories that a transaction has made before; one that is gone stays out.
+    /// Opens the staging directories that a transaction has made before; one in a tree that is gone or cannot be opened
+    /// stays out.
     ///
     /// # Errors
-    /// One cannot be opened.
+    /// The one in the state directory cannot be opened.
     pub fn open(writer: &Writer<'_>, txn: TxnId) -> Result<Self> {
         let Some(own) = open_own(&writer.state, txn)? else { return Ok(Self { places: Vec::new() }) };
         let noted = Place::noted(&own)?;
         let mut places = vec![Some(own)];
         for (number, place) in noted {
             places.resize_with(places.len().max(number + 1), || None);
-            places[number] = place.open()?;
+            places[number] = place.open().unwrap_or_default();
         }
         Ok(Self { places })
     }
@@ -181,7 +212,8 @@ impl Staging {
         for parent in tops(members, class) {
             let Some(own) = self.place(0) else { break };
             let number = self.places.len();
-            let place = Place { parent, name: dot_name(txn).into() };
+            let mount = Mounts::below(Path::new("/")).point(&parent).map(Path::to_owned);
+            let place = Place { parent, name: unique_name(DOT_NAME, txn).into(), mount };
             place.announce(own, number)?;
             let made = Dir::open(&place.parent).and_then(|parent| parent.create_child(&place.name, MODE));
             match made {
@@ -207,16 +239,72 @@ impl Choice {
     }
 }
 
-/// Removes the staging directories of a transaction that has ended; the one with the notes goes last.
+/// Removes the staging directories of a transaction that has ended; the one with the notes goes last. One in a tree that
+/// cannot be removed stays noted; see [`remove_left`].
 ///
 /// # Errors
-/// One cannot be removed; it is still noted then, and the next run removes it.
-pub fn remove(writer: &Writer<'_>, txn: TxnId) -> Result<()> {
+/// The state directory cannot be read or written; the next run removes the rest then.
+pub fn remove(writer: &Writer<'_>, txn: TxnId, observer: &dyn Observer) -> Result<()> {
     let Some(own) = open_own(&writer.state, txn)? else { return Ok(()) };
+    let parent = writer.state.open_child(DIRECTORY)?;
+    let mut stays = false;
     for (_, place) in Place::noted(&own)? {
-        place.remove()?;
+        if let Err(error) = place.remove() {
+            observer
+                .note(&format!("{error}; {} stays until a later run can remove it", Quoted(&place.path())));
+            stays = true;
+        }
     }
-    Ok(writer.state.open_child(DIRECTORY)?.remove_child_with_all(txn.0.to_string())?)
+    if !stays {
+        return Ok(parent.remove_child_with_all(txn.0.to_string())?);
+    }
+    for (name, kind) in own.entries()? {
+        match kind {
+            Kind::Directory => own.remove_child_with_all(name)?,
+            _ if name.as_bytes().starts_with(NOTE.as_bytes()) => {}
+            _ => drop(own.remove_file(name)?),
+        }
+    }
+    parent.rename(txn.0.to_string(), &parent, unique_name(LEFT, txn))?;
+    Ok(())
+}
+
+/// Removes staging directories in trees that earlier runs could not remove, as far as that can be done now.
+///
+/// # Errors
+/// The state directory cannot be read or written.
+pub fn remove_left(writer: &Writer<'_>) -> Result<()> {
+    let Some(parent) = present(writer.state.open_child(DIRECTORY))? else { return Ok(()) };
+    for name in left_names(&parent)? {
+        let places = Place::noted(&parent.open_child(&name)?)?;
+        let removed: Vec<bool> = places.iter().map(|(_, place)| place.remove().is_ok()).collect();
+        if removed.into_iter().all(|removed| removed) {
+            parent.remove_child_with_all(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Staging directories in trees that could not be removed so far.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub fn left(state: &Dir) -> Result<Vec<PathBuf>> {
+    let Some(parent) = present(state.open_child(DIRECTORY))? else { return Ok(Vec::new()) };
+    let mut left = Vec::new();
+    for name in left_names(&parent)? {
+        let places = Place::noted(&parent.open_child(&name)?)?;
+        // Of several the others may have been removed meanwhile.
+        let is_left = |place: &Place| place.is_out_of_reach() || !matches!(place.open(), Ok(None));
+        left.extend(places.into_iter().filter(|(_, place)| is_left(place)).map(|(_, place)| place.path()));
+    }
+    Ok(left)
+}
+
+fn left_names(parent: &Dir) -> Result<Vec<OsString>> {
+    let mut names = parent.names()?;
+    names.retain(|name| name.as_bytes().starts_with(LEFT.as_bytes()));
+    Ok(names)
 }
 
 /// The transactions that have a staging directory.
@@ -263,7 +351,7 @@ fn tops(members: &[&Path], of: Option<Class>) -> Vec<PathBuf> {
 }
 
 /// A name that no other state directory's transaction of the same number has.
-fn dot_name(txn: TxnId) -> String {
+fn unique_name(beginning: &str, txn: TxnId) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{DOT_NAME}{}-{}", txn.0, now.as_nanos())
+    format!("{beginning}{}-{}", txn.0, now.as_nanos())
 }

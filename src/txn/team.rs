@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use super::compilers;
 use super::intent::{InterpreterId, Share};
 use super::lock::Writer;
+use crate::disk;
 use crate::interrupt::Interrupt;
 use crate::python::interpreter::Interpreter;
 
@@ -23,7 +24,7 @@ pub(super) enum Member {
     Present(usize),
     /// Not any more.
     Gone,
-    /// It was not asked for.
+    /// It was not asked for, or its filesystem is not mounted.
     Unknown,
 }
 
@@ -40,6 +41,12 @@ impl Team {
                 continue;
             }
             let before = known.iter().find(|known| known.id == share.interpreter);
+            if before.is_some_and(|before| !before.interpreter.path.exists())
+                && let Some(mount) = writer.journal.mount_of_interpreter(share.interpreter)?
+                && !disk::is_mounted(&mount)
+            {
+                continue;
+            }
             let now = match before {
                 Some(before) if before.interpreter.path.exists() => {
                     let now = compilers::resolve(&mut writer.journal, &before.interpreter.path, interrupt)?;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Dir, Identity, Kind};
-use crate::python::pycache::DIRECTORY;
+use crate::python::pycache::{DIRECTORY, Remnant};
 use crate::root::Root;
 
 /// A directory as it is now.
@@ -102,6 +102,24 @@ impl Cache {
     /// The names in it, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &OsString> {
         self.names.iter().map(|(name, _)| name)
+    }
+
+    /// The bytecode in it, in the order of the names. A temporary file is among it once it is left over.
+    pub(super) fn remnants(&self) -> impl Iterator<Item = Remnant> {
+        let parsed = self.names().filter_map(|name| Remnant::parse(name));
+        parsed.filter(|remnant| !self.is_being_written(remnant))
+    }
+
+    /// Whether a writer may be at work in it: it has a temporary file that is not left over.
+    pub(super) fn has_writer(&self) -> bool {
+        let mut parsed = self.names().filter_map(|name| Remnant::parse(name));
+        parsed.any(|remnant| self.is_being_written(&remnant))
+    }
+
+    /// Whether it is a temporary file that may be somebody's who is writing it just now.
+    pub(super) fn is_being_written(&self, remnant: &Remnant) -> bool {
+        let is_left = || self.identity(remnant.name()).is_some_and(|found| found.is_abandoned());
+        remnant.is_temporary() && !is_left()
     }
 
     /// Whether something of this name stands in it, and what.

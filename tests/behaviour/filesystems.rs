@@ -82,6 +82,38 @@ fn what_is_staged_beside_the_sources_is_published_or_dropped_from_there() {
 }
 
 #[test]
+fn a_staging_directory_that_cannot_be_removed_stops_nobody_and_goes_once_it_can() {
+    if !is_root("several filesystems") {
+        return;
+    }
+    let world = World::new();
+    with_mounts(|| {
+        write_parts(&world);
+        let memory = world.tree().join("memory");
+        world.run_on_tree(&["record"]).exits(0);
+        world.run(&["stage"]).exits(0).says("compiled 4");
+        remount(&memory, "ro");
+        let hidden = || names(&memory).into_iter().find(|name| name.starts_with(".pyc-txn-"));
+        let name = hidden().unwrap();
+        let dropped = world.run(&["rollback"]).exits(0).says("is dropped with 4 intents");
+        let dropped = dropped.says(&format!("{name}' stays until a later run can remove it"));
+        assert!(hidden().is_some(), "{}", dropped.context());
+        // Others go on, and say nothing of it.
+        let others = world.tree().join("plain");
+        let outcome = world.run(&["commit", others.to_str().unwrap()]).exits(0).says("compiled 1 ");
+        outcome.does_not_say(".pyc-txn-");
+        world
+            .run(&["status"])
+            .exits(0)
+            .says(&format!("{name} could not be removed; the next run tries again"));
+        remount(&memory, "rw");
+        let outcome = world.commit().exits(0).says("compiled 3 ");
+        nothing_is_left_over(&world, outcome.context());
+        world.run(&["status"]).exits(0).does_not_say("could not be removed");
+    });
+}
+
+#[test]
 fn the_state_directory_may_be_on_another_filesystem_than_everything() {
     if !is_root("several filesystems") {
         return;

@@ -46,6 +46,7 @@ mod seals;
 mod signals;
 mod sources;
 mod twins;
+mod unmounted;
 mod verify;
 mod wholes;
 mod workers;

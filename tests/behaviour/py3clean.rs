@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::aid::names;
 use crate::installation::{Installation, PUBLIC};
-use crate::support::python;
+use crate::support::{python, write_leftover};
 
 fn system(modules: &[&str]) -> Installation {
     let system = Installation::with_programs();
@@ -36,7 +36,7 @@ fn of_one_version_every_level_and_temporary_goes_and_nothing_of_another() {
     let kept = ["foo.cpython-399.pyc", "foo.cpython-399.opt-1.pyc", "foo.pypy310.pyc", "foo.f-1.py311.nbi"];
     kept.into_iter().for_each(write);
     for name in [".opt-1.pyc", ".opt-2.pyc", ".pyc.140221", ".opt-2.pyc.7"] {
-        write(&format!("foo.{tag}{name}"));
+        write_leftover(&cache(&system).join(format!("foo.{tag}{name}")));
     }
     system.call("py3clean", &["-V", &python::version(), "-p", "pkg"]).exits(0);
     let mut expected = kept;
@@ -44,6 +44,15 @@ fn of_one_version_every_level_and_temporary_goes_and_nothing_of_another() {
     assert_eq!(names(&cache(&system)), expected);
     system.call("py3clean", &["-p", "pkg"]).exits(0);
     assert_eq!(names(&cache(&system)), ["foo.f-1.py311.nbi"]);
+}
+
+#[test]
+fn a_temporary_file_whose_writer_may_be_at_work_stays() {
+    let system = system(&["foo.py"]);
+    let temporary = format!("foo.{}.pyc.140221", python::cache_tag());
+    fs::write(cache(&system).join(&temporary), "").unwrap();
+    system.call("py3clean", &["-p", "pkg"]).exits(0);
+    assert_eq!(names(&cache(&system)), [temporary]);
 }
 
 #[test]

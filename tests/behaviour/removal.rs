@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::aid::{names, snapshot};
-use crate::support::{PYTHON, World, python};
+use crate::aid::{names, set_mtime, snapshot};
+use crate::support::{PYTHON, World, make_older, python, write_leftover};
 
 /// Files of other tools, as they are found in `__pycache__` directories.
 const FOREIGN: [&str; 6] = [
@@ -99,12 +99,43 @@ fn what_interrupted_writers_left_of_a_source_goes_and_of_others_stays() {
         ["other.cpython-311.pyc.140221", "a.cpython-311.pyc.x", "a.txt.5"],
     );
     for name in ours.iter().chain(&others) {
-        fs::write(cache.join(name), "half").unwrap();
+        write_leftover(&cache.join(name));
     }
     let outcome = world.commit().exits(0).says("removed 3 (1 up to date)");
     let left = names(&cache);
     assert!(others.iter().all(|name| left.contains(&(*name).to_owned())), "{}", outcome.context());
     assert_eq!(left.len(), others.len() + 1, "{}", outcome.context());
+}
+
+#[test]
+fn the_temporary_file_of_a_writer_that_may_be_at_work_is_left_to_it() {
+    let world = World::new();
+    world.write("a.py", "x = 1\n");
+    world.commit().exits(0);
+    // As CPython does it: another name first, then a rename.
+    let pyc = world.pyc("a.py");
+    let temporary = pyc.with_extension("pyc.140221");
+    let write = || fs::copy(&pyc, &temporary).unwrap();
+    let goes_on = |context: &str| {
+        assert!(temporary.exists(), "{context}");
+        fs::rename(&temporary, &pyc).unwrap();
+    };
+    write();
+    goes_on(world.commit().exits(0).says("nothing to do").context());
+    write();
+    goes_on(world.run_on_tree(&["verify"]).exits(0).does_not_say("leftover").context());
+    write();
+    goes_on(world.run_on_tree(&["verify", "--repair"]).exits(0).context());
+    write();
+    goes_on(world.run_on_tree(&["clean"]).exits(0).says("removed 1").context());
+    // One that says that it is from the future is not old.
+    write();
+    set_mtime(&temporary, 4_000_000_000, 0);
+    goes_on(world.commit().exits(0).context());
+    write();
+    make_older(&temporary);
+    let outcome = world.commit().exits(0).says("removed 1");
+    assert!(!temporary.exists(), "{}", outcome.context());
 }
 
 #[test]
@@ -140,7 +171,7 @@ fn cleaning_a_tree_removes_the_bytecode_of_all_interpreters_and_levels() {
     write_foreign(&world.tree());
     world.run_on_tree(&["commit", "-O", "0", "-O", "1", "-O", "2"]).exits(0).says("compiled 6 ");
     for name in ["a.cpython-38.pyc", "a.pypy39.opt-1.pyc", "a.cpython-311.pyc.1234"] {
-        fs::write(world.tree().join("__pycache__").join(name), "x").unwrap();
+        write_leftover(&world.tree().join("__pycache__").join(name));
     }
     let outcome = world.run_on_tree(&["clean"]).exits(0).says("removed 9");
     only_foreign_is_left(&world.tree(), outcome.context());

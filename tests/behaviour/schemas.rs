@@ -18,8 +18,9 @@ const MIGRATIONS: [&str; 3] = [
 
 /// What an earlier pyc-txn would have written: everything in the journal `now`, by the columns of schema 3.
 const IN_SCHEMA_3: &str = "
-    INSERT INTO interpreters SELECT * FROM now.interpreters;
-    INSERT INTO directories SELECT * FROM now.directories;
+    INSERT INTO interpreters
+    SELECT id, path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime FROM now.interpreters;
+    INSERT INTO directories SELECT id, path FROM now.directories;
     INSERT INTO transactions SELECT * FROM now.transactions;
     UPDATE numbers SET next_intent = (SELECT next_intent FROM now.numbers);
     INSERT INTO intents

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::aid::{has_program, let_the_clock_go_on, set_mtime, through};
 use crate::oracle;
-use crate::support::{PYTHON, World};
+use crate::support::{PYTHON, World, make_older, write_leftover};
 
 /// As many directories as make it worth while.
 const DIRECTORIES: usize = 130;
@@ -61,6 +61,21 @@ fn a_directory_that_may_change_once_more_without_a_trace_is_not_sealed() {
 }
 
 #[test]
+fn a_directory_with_a_writer_at_work_is_not_sealed() {
+    let world = tree();
+    world.commit().exits(0).says("compiled 260");
+    let temporary = world.pyc("p7/a.py").with_extension("pyc.140221");
+    fs::write(&temporary, "half").unwrap();
+    rest(&world);
+    let sealed = format!("sealed {DIRECTORIES} directories");
+    world.run_on_tree(&["commit", "-v"]).exits(0).says(&sealed).says("(260 up to date)");
+    // It was killed: nothing in the directory changes any more.
+    make_older(&temporary);
+    let outcome = world.commit().exits(0).says("removed 1");
+    assert!(!temporary.exists(), "{}", outcome.context());
+}
+
+#[test]
 fn whatever_changes_is_seen_in_a_sealed_tree() {
     let (world, source) = sealed();
     let pyc = world.pyc(&source);
@@ -103,7 +118,7 @@ fn whatever_changes_is_seen_in_a_sealed_tree() {
     world.commit().exits(0).says("compiled 1 ");
     assert_eq!(fs::read(&third).unwrap(), whole);
     let leftover = world.pyc(world.tree().join("p10/a.py")).with_extension("pyc.123456");
-    fs::write(&leftover, "").unwrap();
+    write_leftover(&leftover);
     world.commit().exits(0).says("removed 1 ");
     assert!(!leftover.exists() && pyc.exists());
     is_right();

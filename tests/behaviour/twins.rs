@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::aid::{is_root, mount, skipped, with_mounts};
 use crate::installation::PUBLIC;
-use crate::support::{World, python};
+use crate::support::{World, make_older, python};
 
 /// A package with public modules for all versions and for one, and private ones.
 pub const FILES: [&str; 9] = [
@@ -148,7 +148,11 @@ fn set_up(world: &World, case: &Case<'_>) {
     if !case.bcep.is_empty() {
         write("/usr/share/python3/bcep/cmp", &filled(case.bcep));
     }
-    case.files.iter().for_each(|path| write(path, ""));
+    for path in case.files {
+        write(path, "");
+        // Temporary files are those of writers that were killed.
+        make_older(Path::new(&filled(path)));
+    }
 }
 
 /// Runs one of both in a system of its own.

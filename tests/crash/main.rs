@@ -17,6 +17,7 @@ mod elsewhere;
 mod failing;
 mod held;
 mod history;
+mod leftovers;
 mod order;
 mod portions;
 mod recorded;

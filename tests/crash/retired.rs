@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::rounds::memory;
 use crate::support::{Outcome, PYTHON, World};
+use crate::trace::{self, Step};
 use crate::witness::Witness;
 
 const PUBLIC: &str = "usr/lib/python3/dist-packages";
@@ -186,6 +187,35 @@ fn taking_back_stopped_at_any_step_loses_nothing_that_is_right() {
             stopped.exits(0).says("reused 3");
             return;
         }
+    }
+}
+
+#[test]
+fn what_is_retired_and_forgotten_goes_before_the_next_dpkg_run_though_its_removal_was_interrupted() {
+    let mut system = System::new();
+    let prepare = |system: &mut System| {
+        system.install();
+        system.retire(None).exits(0);
+        fs::remove_file(system.dropped()).unwrap();
+    };
+    prepare(&mut system);
+    let trace = system.world.beside("trace");
+    let mut command = system.command(&["commit", "-j", "1", "--python", PYTHON], None);
+    system.world.outcome({
+        command.env("PYC_TXN_TRACE", &trace);
+        command
+    });
+    let is_removal = |step: &&Step| step.name == "remove file" && step.path.contains("/retired/");
+    let steps = trace::read(&trace);
+    let removal = steps.iter().find(is_removal).unwrap();
+    let retired = system.world.state().join("retired");
+    for hook in ["before", "boot"] {
+        prepare(&mut system);
+        let stopped = system.commit(Some(&format!("abort@{}", removal.number)));
+        assert!(stopped.signal.is_some(), "{}", stopped.context());
+        assert_eq!(fs::read_dir(&retired).unwrap().count(), 1, "{}", stopped.context());
+        let outcome = system.world.outcome(system.command(&["hook", hook], None)).exits(0);
+        assert_eq!(fs::read_dir(&retired).unwrap().count(), 0, "{}", outcome.context());
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::contents::Contents;
-use crate::support::{Outcome, World};
+use crate::support::{Outcome, World, write_leftover};
 use crate::trace::{self, Step};
 use crate::witness::Witness;
 
@@ -109,7 +109,7 @@ impl Rounds {
         let mut leftover = world.pyc("pkg/changed.py").into_os_string();
         leftover.push(".140234");
         if world.pyc("pkg/changed.py").exists() {
-            fs::write(leftover, "half").unwrap();
+            write_leftover(Path::new(&leftover));
         }
         self.intents = self.count("SELECT count(*) FROM intents WHERE txn = (SELECT max(txn) FROM ledger)");
         self.old = self.contents("before the round");

@@ -203,6 +203,18 @@ impl Outcome {
     }
 }
 
+/// Writes half a file, as a writer leaves it that was killed two hours ago.
+pub fn write_leftover(path: &Path) {
+    fs::write(path, "half").unwrap();
+    make_older(path);
+}
+
+/// Makes a file one that was written two hours ago.
+pub fn make_older(path: &Path) {
+    let ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+    fs::File::options().write(true).open(path).unwrap().set_modified(ago).unwrap();
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,12 +1,14 @@
 //! Intents come in: recorded by anybody at any time.
 
+use std::path::PathBuf;
+
 use rusqlite::types::Null;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::Journal;
 use super::error::Result;
 use super::history;
-use super::registry::{Directories, bytes, mode_word, unreadable};
+use super::registry::{Directories, bytes, mode_word, mounts_of, unreadable};
 use super::transitions::now;
 use crate::txn::intent::{Action, Batch, Directory, Group, Intent, IntentId, TxnId};
 
@@ -27,9 +29,10 @@ impl Journal {
     /// The journal cannot be written.
     pub fn record(&mut self, groups: &[Group]) -> Result<TxnId> {
         let command = self.command.clone();
+        let mounts = mounts_of(self.root.as_ref(), groups);
         self.write("journal: record", |write| {
             let txn = open_or_begin(write)?;
-            insert(write, txn, groups)?;
+            insert(write, txn, (groups, &mounts))?;
             history::note_request(write, txn, &command, groups)?;
             Ok(TxnId(txn))
         })
@@ -43,6 +46,7 @@ impl Journal {
     /// The journal cannot be written.
     pub fn record_clean(&mut self, groups: &[Group], removal: Removal) -> Result<(TxnId, Batch)> {
         let command = self.command.clone();
+        let mounts = mounts_of(self.root.as_ref(), groups);
         self.write("journal: decide clean", |write| {
             let retires = removal == Removal::Retire;
             let open = if retires { retiring(write)? } else { None };
@@ -55,7 +59,7 @@ impl Journal {
                     |row| row.get(0),
                 )?,
             };
-            let batch = insert_removals(write, txn, groups, retires)?;
+            let batch = insert_removals(write, txn, (groups, &mounts), retires)?;
             history::note_request(write, txn, &command, groups)?;
             Ok((TxnId(txn), batch))
         })
@@ -93,7 +97,11 @@ pub(super) fn open_or_begin(connection: &Connection) -> rusqlite::Result<i64> {
     )
 }
 
-fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Result<()> {
+fn insert(
+    connection: &Connection,
+    txn: i64,
+    (groups, mounts): (&[Group], &[Option<PathBuf>]),
+) -> rusqlite::Result<()> {
     let mut directories = Directories::default();
     let count: usize = groups.iter().map(|group| group.actions.len()).sum();
     let mut number = take_numbers(connection, count)?;
@@ -105,8 +113,8 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
                                       force, size, mtime)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
-    for group in groups {
-        let directory = directories.number(connection, &group.directory)?;
+    for (group, mount) in groups.iter().zip(mounts) {
+        let directory = directories.number(connection, &group.directory, mount.as_deref())?;
         for action in &group.actions {
             // An intent that is recorded again gets a new number: a run that is staging the old one notices.
             let earlier: Option<(Option<String>, bool)> = remove
@@ -129,7 +137,7 @@ fn insert(connection: &Connection, txn: i64, groups: &[Group]) -> rusqlite::Resu
 fn insert_removals(
     connection: &Connection,
     txn: i64,
-    groups: &[Group],
+    (groups, mounts): (&[Group], &[Option<PathBuf>]),
     retires: bool,
 ) -> rusqlite::Result<Batch> {
     let recording = recording(connection)?;
@@ -145,9 +153,10 @@ fn insert_removals(
         "DELETE FROM intents WHERE txn = ?1 AND directory = ?2 AND target = ?3 AND source IS NOT NULL",
     )?;
     let mut batch = Batch::default();
-    for group in groups {
-        let directory = directories.number(connection, &group.directory)?;
-        batch.directories.push(Directory { number: directory, path: group.directory.clone() });
+    for (group, mount) in groups.iter().zip(mounts) {
+        let directory = directories.number(connection, &group.directory, mount.as_deref())?;
+        // They were found there just now.
+        batch.directories.push(Directory { number: directory, path: group.directory.clone(), mount: None });
         for action in &group.actions {
             let target = bytes(action.target());
             if let Some(recording) = recording {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Journal;
 use super::transitions::now;
 use crate::config::History;
+use crate::root::Root;
 use crate::txn::intent::{Group, TxnId};
 
 /// Intents that a settle may forget whatever its own size: some milliseconds' work.
@@ -28,10 +29,11 @@ pub struct CauseReport {
 }
 
 impl Journal {
-    /// Says on whose behalf this journal is written from here on: the words of the command, and what it keeps of
-    /// the history.
-    pub fn write_for(&mut self, command: &str, history: History) {
+    /// Says on whose behalf this journal is written from here on: the words of the command, the root of its paths, and
+    /// what it keeps of the history.
+    pub fn write_for(&mut self, command: &str, root: &Root, history: History) {
         command.clone_into(&mut self.command);
+        self.root = Some(root.clone());
         self.history = history;
     }
 }

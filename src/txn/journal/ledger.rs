@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Journal;
 use super::error::Result;
-use super::registry::{identity, mode, name, path};
+use super::registry::{identity, mode, mount, name, path};
 use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
@@ -66,6 +66,8 @@ pub struct Shelf {
     pub failed: HashMap<OsString, FailureEntry>,
     /// What could not be removed.
     pub remains: HashSet<OsString>,
+    /// The mount point of its filesystem; `None`: that is the root's own, or not known.
+    pub mount: Option<PathBuf>,
 }
 
 impl Journal {
@@ -145,27 +147,31 @@ impl Journal {
         })
     }
 
-    /// What is published that one of these interpreters compiled, by directory.
+    /// What is published that one of these interpreters compiled, by directory, and the mount point of that.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn published_by(&self, interpreters: &[InterpreterId]) -> Result<BTreeMap<PathBuf, Vec<Remnant>>> {
+    pub fn published_by(&self, interpreters: &[InterpreterId]) -> Result<ByDirectory> {
         self.read(|connection| {
-            let mut found: BTreeMap<PathBuf, Vec<Remnant>> = BTreeMap::new();
+            let mut found = ByDirectory::new();
             let mut statement = connection.prepare_cached(
-                "SELECT path, target FROM ledger JOIN directories ON directories.id = directory
+                "SELECT path, target, mount FROM ledger JOIN directories ON directories.id = directory
                  WHERE interpreter = ?1",
             )?;
             for interpreter in interpreters {
                 let mut rows = statement.query([interpreter.0])?;
                 while let Some(row) = rows.next()? {
-                    found.entry(path(row, 0)?).or_default().extend(Remnant::parse(&name(row, 1)?));
+                    let key = (path(row, 0)?, mount(row, 2)?);
+                    found.entry(key).or_default().extend(Remnant::parse(&name(row, 1)?));
                 }
             }
             Ok(found)
         })
     }
 }
+
+/// Bytecode by directory and its mount point.
+type ByDirectory = BTreeMap<(PathBuf, Option<PathBuf>), Vec<Remnant>>;
 
 /// The query for the directories [`below`] one in which something is published that stays.
 fn published_below() -> String {
@@ -188,10 +194,11 @@ fn below(top: &Path) -> (&[u8], Vec<u8>, Vec<u8>) {
 fn read_shelf(connection: &Connection, directory: &Path) -> rusqlite::Result<Shelf> {
     let mut shelf = Shelf::default();
     let number = connection
-        .prepare_cached("SELECT id FROM directories WHERE path = ?1")?
-        .query_row([directory.as_os_str().as_bytes()], |row| row.get::<_, i64>(0))
+        .prepare_cached("SELECT id, mount FROM directories WHERE path = ?1")?
+        .query_row([directory.as_os_str().as_bytes()], |row| Ok((row.get::<_, i64>(0)?, mount(row, 1)?)))
         .optional()?;
-    let Some(number) = number else { return Ok(shelf) };
+    let Some((number, mount)) = number else { return Ok(shelf) };
+    shelf.mount = mount;
     let mut statement = connection.prepare_cached(&format!(
         "SELECT target, {ENTRY} FROM ledger JOIN facts ON facts.id = ledger.facts
          WHERE directory = ?1 AND {STAYS}"

@@ -32,7 +32,7 @@ pub use error::JournalError;
 pub use history::CauseReport;
 pub use ledger::{FailureEntry, LedgerEntry, Shelf};
 pub use owner::PublishedReport;
-pub use portion::Which;
+pub use portion::{PendingElsewhere, Which};
 pub use report::{Counts, FailureReport, IntentReport, TransactionReport, WarningReport};
 pub use retired::Retired;
 pub use shelves::Shelves;
@@ -45,6 +45,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::config::History;
 use crate::disk::{self, fault};
+use crate::root::Root;
 use error::Result;
 
 /// The journal's file name in the state directory.
@@ -64,6 +65,8 @@ pub struct Journal {
     path: PathBuf,
     /// The words of the command that writes.
     command: String,
+    /// Where the directories are that it writes of.
+    root: Option<Root>,
     /// What is kept of the history.
     history: History,
     /// Since when this run has been at work on the transaction it ends next.
@@ -115,7 +118,7 @@ impl Journal {
         connection.set_prepared_statement_cache_capacity(64);
         schema::bring_up(&mut connection, &path)?;
         let (command, history) = (String::new(), History::FOR_EVER);
-        Ok(Self { connection, path, command, history, since: Instant::now() })
+        Ok(Self { connection, path, command, root: None, history, since: Instant::now() })
     }
 
     /// The path of the file.

@@ -1,11 +1,13 @@
 //! Intents go out: read by the one who holds the lock, a portion at a time, so that memory does not grow with them.
 
+use std::path::PathBuf;
+
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::Journal;
 use super::error::Result;
-use super::registry::{identity, mode, name, path, unreadable};
+use super::registry::{ROOT, identity, mode, mount, name, path, unreadable};
 use crate::disk::Identity;
 use crate::python::pycache::{Level, Remnant, Target};
 use crate::txn::intent::{
@@ -26,6 +28,24 @@ pub enum Which {
     ToPublish,
 }
 
+/// Pending intents that need other filesystems than the system's own.
+#[derive(Debug)]
+pub struct PendingElsewhere {
+    /// The mount point of that of their directories, without the root's prefix; `None`: the root's own.
+    pub directory: Option<PathBuf>,
+    /// The mount point of that of their interpreter; `None`: the system's own.
+    pub interpreter: Option<PathBuf>,
+    /// How many they are.
+    pub intents: u64,
+}
+
+/// The pending intents of the transaction ?1.
+const PENDING: &str = "FROM intents JOIN directories ON directories.id = directory
+    LEFT JOIN interpreters ON interpreters.id = interpreter WHERE txn = ?1 AND outcome IS NULL";
+
+/// Whether one of them needs another filesystem than that at ?2.
+const ELSEWHERE: &str = "coalesce(directories.mount, ?2) <> ?2 OR coalesce(interpreters.mount, ?2) <> ?2";
+
 impl Journal {
     /// The next intents of a transaction, ordered by directory; `after` is the last directory of those before. Without
     /// intents behind the last one.
@@ -43,7 +63,7 @@ impl Journal {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT intents.id, directory, path, target, source, interpreter, level, mode, force,
                         intents.size, intents.mtime, retire, facts.id, staged_in,
-                        facts.inode, facts.size, facts.mtime, facts.ctime, device
+                        facts.inode, facts.size, facts.mtime, facts.ctime, device, mount
                  FROM intents JOIN directories ON directories.id = directory
                  LEFT JOIN facts ON facts.id = intents.id
                  WHERE txn = ?1 AND directory > ?2 AND {filter} ORDER BY directory, target"
@@ -56,7 +76,7 @@ impl Journal {
                     if batch.intents.len() >= PORTION {
                         break;
                     }
-                    batch.directories.push(Directory { number, path: path(row, 2)? });
+                    batch.directories.push(Directory { number, path: path(row, 2)?, mount: mount(row, 19)? });
                 }
                 let (id, directory) = (IntentId(row.get(0)?), batch.directories.len() - 1);
                 let (action, made, retire) = (action(row)?, made(row)?, row.get(11)?);
@@ -73,18 +93,47 @@ impl Journal {
     pub fn shares(&self, txn: TxnId) -> Result<Vec<Share>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT directory, path, interpreter, count(*), sum(size)
+                "SELECT directory, path, interpreter, count(*), sum(size), mount
                  FROM intents JOIN directories ON directories.id = directory
                  WHERE txn = ?1 AND outcome IS NULL AND source IS NOT NULL
                  GROUP BY directory, interpreter ORDER BY directory",
             )?;
             let rows = statement.query_map([txn.0], |row| {
                 Ok(Share {
-                    directory: Directory { number: row.get(0)?, path: path(row, 1)? },
+                    directory: Directory { number: row.get(0)?, path: path(row, 1)?, mount: mount(row, 5)? },
                     interpreter: InterpreterId(row.get(2)?),
                     sources: row.get::<_, i64>(3)?.cast_unsigned(),
                     bytes: row.get::<_, i64>(4)?.cast_unsigned(),
                 })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Whether a transaction has pending intents that need no other filesystem than the system's own, as far as that is
+    /// known.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn has_pending_on_root(&self, txn: TxnId) -> Result<bool> {
+        let query = format!("SELECT EXISTS (SELECT 1 {PENDING} AND NOT ({ELSEWHERE}))");
+        self.read(|connection| connection.query_row(&query, (txn.0, ROOT), |row| row.get(0)))
+    }
+
+    /// The other filesystems that pending intents of a transaction need: the mount points of that of their directory and
+    /// that of their interpreter, and how many they are.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn mounts_of_pending(&self, txn: TxnId) -> Result<Vec<PendingElsewhere>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT directories.mount, interpreters.mount, count(*) {PENDING} AND ({ELSEWHERE})
+                 GROUP BY 1, 2 ORDER BY 1, 2"
+            ))?;
+            let rows = statement.query_map((txn.0, ROOT), |row| {
+                let intents = row.get::<_, i64>(2)?.cast_unsigned();
+                Ok(PendingElsewhere { directory: mount(row, 0)?, interpreter: mount(row, 1)?, intents })
             })?;
             rows.collect()
         })

@@ -1,6 +1,6 @@
 //! Interpreters and directories: what intents and the ledger refer to by number.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,12 @@ use rusqlite::{Connection, Row};
 
 use super::Journal;
 use super::error::Result;
-use crate::disk::Identity;
+use crate::disk::{Identity, Mounts};
 use crate::python::confine::Rights;
 use crate::python::header::{Dialect, Invalidation};
 use crate::python::interpreter::Interpreter;
-use crate::txn::intent::InterpreterId;
+use crate::root::Root;
+use crate::txn::intent::{Action, Group, InterpreterId};
 
 impl Journal {
     /// The interpreters that gave their answer before, with the identity of the binary that did.
@@ -44,31 +45,47 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn remember(&mut self, interpreter: &Interpreter, binary: &Identity) -> Result<InterpreterId> {
+        let mount = Mounts::below(Path::new("/")).point(&interpreter.path).map(Path::to_owned);
         let id = self.write("journal: remember interpreter", |write| {
-            write.query_row(
-                "INSERT INTO interpreters
+            write
+                .query_row(
+                    "INSERT INTO interpreters
                      (path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (path, cache_tag, magic) DO UPDATE SET
                      as_nobody = excluded.as_nobody, inode = excluded.inode, size = excluded.size,
                      mtime = excluded.mtime, ctime = excluded.ctime
                  RETURNING id",
-                (
-                    interpreter.path.as_os_str().as_bytes(),
-                    &interpreter.cache_tag,
-                    interpreter.dialect.magic,
-                    interpreter.dialect.version.0,
-                    interpreter.dialect.version.1,
-                    interpreter.rights == Rights::Nobody,
-                    binary.inode.cast_signed(),
-                    binary.size.cast_signed(),
-                    binary.mtime,
-                    binary.ctime,
-                ),
-                |row| row.get(0),
-            )
+                    (
+                        interpreter.path.as_os_str().as_bytes(),
+                        &interpreter.cache_tag,
+                        interpreter.dialect.magic,
+                        interpreter.dialect.version.0,
+                        interpreter.dialect.version.1,
+                        interpreter.rights == Rights::Nobody,
+                        binary.inode.cast_signed(),
+                        binary.size.cast_signed(),
+                        binary.mtime,
+                        binary.ctime,
+                    ),
+                    |row| row.get::<_, i32>(0),
+                )
+                .and_then(|id| {
+                    let mount = mount.as_ref().map(|mount| mount.as_os_str().as_bytes());
+                    write.execute("UPDATE interpreters SET mount = ?2 WHERE id = ?1", (id, mount))?;
+                    Ok(id)
+                })
         })?;
         Ok(InterpreterId(id))
+    }
+
+    /// The mount point of the filesystem that an interpreter was on; `None`: that is the system's own, or not known.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn mount_of_interpreter(&self, id: InterpreterId) -> Result<Option<PathBuf>> {
+        let query = "SELECT mount FROM interpreters WHERE id = ?1";
+        self.read(|connection| connection.query_row(query, [id.0], |row| mount(row, 0)))
     }
 }
 
@@ -78,21 +95,54 @@ impl Journal {
 pub(super) struct Directories<'a>(Option<(&'a Path, i64)>);
 
 impl<'a> Directories<'a> {
-    pub(super) fn number(&mut self, connection: &Connection, path: &'a Path) -> rusqlite::Result<i64> {
+    /// The number of the directory `path`, which is on the filesystem at `mount`, if that is known.
+    pub(super) fn number(
+        &mut self,
+        connection: &Connection,
+        path: &'a Path,
+        mount: Option<&Path>,
+    ) -> rusqlite::Result<i64> {
         if let Some((_, number)) = self.0.filter(|(last, _)| *last == path) {
             return Ok(number);
         }
-        // The update changes nothing; without one RETURNING would be silent about a row that is there.
+        // Of a directory that is missing just now the mount point that was known stays.
         let number = connection
             .prepare_cached(
-                "INSERT INTO directories (path) VALUES (?1)
-                 ON CONFLICT (path) DO UPDATE SET path = excluded.path RETURNING id",
+                "INSERT INTO directories (path, mount) VALUES (?1, ?2)
+                 ON CONFLICT (path) DO UPDATE SET mount = coalesce(excluded.mount, mount) RETURNING id",
             )?
-            .query_row([path.as_os_str().as_bytes()], |row| row.get(0))?;
+            .query_row(
+                (path.as_os_str().as_bytes(), mount.map(|mount| mount.as_os_str().as_bytes())),
+                |row| row.get(0),
+            )?;
         self.0 = Some((path, number));
         Ok(number)
     }
 }
+
+/// The mount points of the directories of `groups`, without the root's prefix, as far as they can be found out.
+pub(super) fn mounts_of(root: Option<&Root>, groups: &[Group]) -> Vec<Option<PathBuf>> {
+    let Some(root) = root else { return vec![None; groups.len()] };
+    let mut mounts = Mounts::below(root.path());
+    let mut mount = |group: &Group| {
+        // What stands there is a bare mount point, if anything.
+        if group.actions.iter().all(Action::is_unseen) {
+            return None;
+        }
+        let point = mounts.point(&root.on_disk(&group.directory))?;
+        Some(Path::new("/").join(point.strip_prefix(root.path()).ok()?))
+    };
+    groups.iter().map(&mut mount).collect()
+}
+
+/// The mount point of a directory, in a column of its row; `None` also for that of the root.
+pub(super) fn mount(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<PathBuf>> {
+    let mount = row.get::<_, Option<Vec<u8>>>(column)?.filter(|mount| mount != ROOT);
+    Ok(mount.map(|mount| OsString::from_vec(mount).into()))
+}
+
+/// The mount point of the root's own filesystem.
+pub(super) const ROOT: &[u8] = b"/";
 
 pub(super) fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<PathBuf> {
     Ok(name(row, column)?.into())

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::Journal;
 use super::error::Result;
-use super::registry::{mode, name, path};
+use super::registry::{mode, mount, name, path};
 use crate::python::header::Invalidation;
 use crate::python::pycache::Remnant;
 use crate::txn::intent::{Batch, Hash, IntentId, InterpreterId, TxnId};
@@ -32,10 +32,12 @@ pub struct Retired {
     pub code_hash: Hash,
     /// Whether that code is known to be in its canonical form.
     pub canonical: bool,
+    /// The mount point of the directory's filesystem; `None`: that is the root's own, or not known.
+    pub mount: Option<std::path::PathBuf>,
 }
 
 const COLUMNS: &str = "retired.id, path, retired.target, retired.owner, retired.interpreter, retired.mode,
-    retired.source_hash, retired.code_hash, retired.canonical";
+    retired.source_hash, retired.code_hash, retired.canonical, mount";
 
 /// What is retired and not wanted. The transactions that have not ended are looked up first: a join with them would
 /// have SQLite read the whole history for each retired pyc.
@@ -62,7 +64,7 @@ impl Journal {
             let mut rows = statement.query((txn.0, portion.after + 1, portion.last()))?;
             while let Some(row) = rows.next()? {
                 if let Some(retired) = retired(row)? {
-                    all.insert(IntentId(row.get(9)?), retired);
+                    all.insert(IntentId(row.get(10)?), retired);
                 }
             }
             Ok(all)
@@ -119,6 +121,7 @@ fn retired(row: &Row<'_>) -> rusqlite::Result<Option<Retired>> {
         source_hash: row.get(6)?,
         code_hash: row.get(7)?,
         canonical: row.get(8)?,
+        mount: mount(row, 9)?,
     }))
 }
 

@@ -51,6 +51,15 @@ impl Journal {
         self.write("journal: outcomes", |write| write_outcomes(write, txn, outcomes).map(drop))
     }
 
+    /// Whether a run that was interrupted while it staged has given some intents an outcome.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn has_outcomes(&self, txn: TxnId) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM intents WHERE txn = ?1 AND outcome IS NOT NULL)";
+        self.read(|connection| connection.query_row(query, [txn.0], |row| row.get(0)))
+    }
+
     /// Makes pending again what a run that was interrupted while it staged has given an outcome.
     ///
     /// # Errors
@@ -104,6 +113,7 @@ impl Journal {
         let command = self.command.clone();
         self.write("journal: committing", |write| {
             write_outcomes(write, txn, changed)?;
+            return_those_out_of_reach(write, txn, changed)?;
             history::note_work(write, txn, &command)?;
             write.execute("UPDATE transactions SET state = 'committing', held = 0 WHERE id = ?1", [txn.0])?;
             Ok(())
@@ -119,6 +129,7 @@ impl Journal {
         self.write("journal: committed", |write| {
             write_outcomes(write, txn, placed.exceptions())?;
             write_remains(write, txn, placed.remains())?;
+            return_those_out_of_reach(write, txn, placed.exceptions())?;
             super::ledger::settle(write, txn)?;
             end(write, txn, State::Committed, None, took)?;
             history::settle(write, txn, rule)
@@ -156,6 +167,16 @@ impl Journal {
     }
 }
 
+/// Makes pending again what is out of reach by these outcomes.
+fn return_those_out_of_reach(
+    write: &Connection,
+    txn: TxnId,
+    outcomes: &[(IntentId, Outcome)],
+) -> rusqlite::Result<()> {
+    let is_any = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::OutOfReach));
+    if is_any { return_intents(write, txn, "outcome IS NULL") } else { Ok(()) }
+}
+
 /// Makes intents of a transaction pending in the open one, where a younger one for the same target goes first.
 fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Result<()> {
     let any = format!("SELECT EXISTS (SELECT 1 FROM intents WHERE txn = ?1 AND {which})");
@@ -167,7 +188,7 @@ fn return_intents(write: &Connection, txn: TxnId, which: &str) -> rusqlite::Resu
     write.execute(
         &format!(
             "UPDATE OR IGNORE intents SET txn = ?2, outcome = NULL, message = NULL, warnings = NULL,
-                    reused = 0
+                    staged_in = NULL, retire = 0, reused = 0
              WHERE txn = ?1 AND {which}"
         ),
         [txn.0, open],
@@ -225,7 +246,7 @@ fn write_outcomes(
                 write_found(&mut found, *id, &facts.source, Some(facts))?;
             }
             Outcome::Failed(failure) => write_found(&mut found, *id, &failure.source, None)?,
-            Outcome::Current | Outcome::Removed | Outcome::Vanished => {}
+            Outcome::Current | Outcome::Removed | Outcome::Vanished | Outcome::OutOfReach => {}
         }
     }
     Ok(missing)
@@ -244,7 +265,7 @@ fn write_remains(write: &Connection, txn: TxnId, remains: &[(IntentId, String)])
 /// An outcome in the columns of an intent.
 #[derive(Default)]
 struct Columns<'a> {
-    word: &'static str,
+    word: Option<&'static str>,
     message: Option<&'a str>,
     warnings: Option<&'a str>,
     staged_in: Option<i64>,
@@ -253,7 +274,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of(outcome: &'a Outcome) -> rusqlite::Result<Self> {
-        let plain = |word| Self { word, ..Self::default() };
+        let plain = |word| Self { word: Some(word), ..Self::default() };
         Ok(match outcome {
             Outcome::Compiled(facts, place) => {
                 Self { staged_in: Some(number(*place)?), ..Self::of_facts("compiled", facts) }
@@ -270,12 +291,13 @@ impl<'a> Columns<'a> {
             Outcome::Current => plain("current"),
             Outcome::Removed => plain("removed"),
             Outcome::Vanished => plain("vanished"),
+            Outcome::OutOfReach => Self::default(),
         })
     }
 
     fn of_facts(word: &'static str, facts: &'a Facts) -> Self {
         let warnings = (!facts.warnings.is_empty()).then_some(facts.warnings.as_str());
-        Self { word, warnings, reused: facts.reused, ..Self::default() }
+        Self { word: Some(word), warnings, reused: facts.reused, ..Self::default() }
     }
 }
 

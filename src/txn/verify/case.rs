@@ -97,19 +97,19 @@ impl Expectations<'_> {
         let mut cases = Vec::with_capacity(cache.names().len());
         for name in cache.names() {
             let entry = published.remove(name);
-            cases.extend(self.case(listing, entry, name, cache.kind(name), scope));
+            cases.extend(self.case((listing, cache), entry, name, cache.kind(name), scope));
         }
         for (name, entry) in published {
             let source = Remnant::parse(&name).map(|remnant| remnant.source());
             let seen = source.and_then(|source| listing.sources.get(&source));
             if !seen.is_some_and(|seen| is_refused(&shelf, &name, seen)) {
-                cases.extend(self.case(listing, Some(entry), &name, None, scope));
+                cases.extend(self.case((listing, cache), Some(entry), &name, None, scope));
             }
         }
         let mut wanted = self.wanted(listing, cache, &shelf);
         wanted.retain(|name| !cases.iter().any(|case| case.remnant.name() == name));
         for name in wanted {
-            cases.extend(self.case(listing, None, &name, None, scope));
+            cases.extend(self.case((listing, cache), None, &name, None, scope));
         }
         cases
     }
@@ -143,13 +143,16 @@ impl Expectations<'_> {
 
     fn case(
         &self,
-        listing: &Listing,
+        (listing, cache): (&Listing, &Cache),
         entry: Option<LedgerEntry>,
         name: &OsStr,
         pyc: Option<Kind>,
         scope: Scope<'_>,
     ) -> Option<Case> {
         let remnant = Remnant::parse(name).filter(|remnant| scope.has(remnant))?;
+        if pyc.is_some() && cache.is_being_written(&remnant) {
+            return None;
+        }
         let reader = self.readers.find(remnant.tag());
         if reader.is_none() && self.readers.only {
             return None;
@@ -178,7 +181,7 @@ impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
     /// be made anew.
     pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
-        let remake = if self.remnant.is_leftover() { None } else { self.remake(readers) };
+        let remake = if self.remnant.is_temporary() { None } else { self.remake(readers) };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)
     }

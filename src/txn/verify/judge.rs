@@ -103,7 +103,7 @@ impl Judge<'_> {
                 return Verdict::new(Class::Missing, "it was published and is gone");
             }
             None => return Verdict::new(Class::Missing, "its source has not been compiled"),
-            _ if case.remnant.is_leftover() => {
+            _ if case.remnant.is_temporary() => {
                 return Verdict::new(Class::Leftover, "its writer was interrupted");
             }
             Some(Kind::File) => {}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Report, WORDS, compiled_elsewhere, finds, is_repaired, published, verify};
 use crate::aid::{let_the_clock_tick, set_mode, set_mtime};
 use crate::oracle;
-use crate::support::{PYTHON, World, python};
+use crate::support::{PYTHON, World, python, write_leftover};
 
 fn beside(pyc: PathBuf, suffix: &str) -> PathBuf {
     let mut name = pyc.into_os_string();
@@ -156,7 +156,7 @@ fn somebody_elses_orphan_stays_if_it_is_whole_and_goes_if_it_is_damaged() {
 fn what_an_interrupted_writer_left_is_found_and_goes() {
     let world = published();
     let left = beside(world.pyc("a.py"), ".140235");
-    fs::write(&left, "half").unwrap();
+    write_leftover(&left);
     let others = world.tree().join("__pycache__/a.cpython-311-pytest-7.2.1.pyc");
     fs::write(&others, "pytest's").unwrap();
     finds(&world, &left, "leftover").exits(1);

@@ -37,6 +37,7 @@ mod r16 {
         chroot.run(&["python3", "-O", "-m", "compileall", "-q", MODULES]).succeeds();
         chroot.run(&["python3", "-OO", "-m", "compileall", "-q", MODULES]).succeeds();
         chroot.write(&format!("{stem}.pyc.140245"), "half a file");
+        chroot.run(&["touch", "-d", "2 hours ago", &format!("{stem}.pyc.140245")]).succeeds();
         chroot.run(&["py3clean", "-V", SUITE.python(), MODULES]).succeeds();
         let all = walkdir::WalkDir::new(chroot.path(MODULES)).into_iter().flatten();
         let files =
