@@ -100,10 +100,11 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             continue;
         };
-        if let Ok(listing) = tree::list(root, directory, &[]) {
-            plan.remove(listing, None, |listing, remnant| {
+        match tree::list(root, directory, &[], &mut plan.problems) {
+            Ok(listing) => plan.remove(listing, None, |listing, remnant| {
                 remnant.source() == name && is_tagged(listing, remnant)
-            });
+            }),
+            Err(error) => plan.problems.push(error.to_string()),
         }
     }
     Ok(plan)

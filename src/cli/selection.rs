@@ -54,16 +54,17 @@ impl Selected {
         let located =
             root.locate(path).map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
         let on_disk = root.on_disk(&located);
+        let seen = on_disk.symlink_metadata();
         if on_disk.is_dir() {
             self.request.trees.push(located);
         } else if !tree::is_source_name(located.file_name().unwrap_or_default()) && on_disk.exists() {
             bail!("{} is no Python source and no directory", Quoted(path));
-        } else if on_disk.symlink_metadata().is_ok() || is_known(journal, &located)? {
+        } else if seen.is_ok() || is_known(journal, &located)? {
             // A source, or one that the ledger knows: of the latter the bytecode is to go.
             self.request.files.push((located.clone(), None));
             self.request.trees.extend((!on_disk.exists()).then_some(located));
-        } else {
-            bail!("cannot open {}: No such file or directory", Quoted(path));
+        } else if let Err(error) = seen {
+            bail!("cannot open {}: {}", Quoted(path), cause(&error));
         }
         Ok(())
     }

@@ -52,10 +52,7 @@ impl Comparison<'_> {
                 actions.extend(compile.map(Action::Compile));
             }
         }
-        let is_gone = |published: &Remnant| {
-            let source = published.source();
-            (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
-        };
+        let is_gone = |published: &Remnant| listing.misses(&published.source(), asked);
         let is_left =
             |remnant: &Remnant| remnant.is_leftover() && listing.sources.contains_key(&remnant.source());
         let gone = shelf.published.keys().filter_map(|name| Remnant::parse(name)).filter(is_gone);

@@ -45,6 +45,7 @@ mod seals;
 mod signals;
 mod sources;
 mod twins;
+mod unexamined;
 mod verify;
 mod wholes;
 mod workers;
