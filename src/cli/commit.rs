@@ -21,6 +21,7 @@ use super::Status;
 use super::args::{Compiling, Selection};
 use super::selection::{self, Selected};
 use super::session::Run;
+use super::unusable::Unusable;
 
 /// Makes a plan from what the journal says.
 pub(super) type Planning<'a> = dyn FnMut(&mut Journal) -> Result<Plan> + 'a;
@@ -265,13 +266,17 @@ pub(super) fn plan_rest(run: &Run<'_>, journal: &Journal) -> Result<Plan> {
 /// Says how transactions came out.
 fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Result<Status> {
     let mut total = crate::txn::journal::Counts::default();
+    let mut unusable = Unusable::default();
     for &txn in txns {
         total += journal.counts(txn)?;
         for intent in journal.intent_reports(txn, true)? {
             let message = intent.message.as_deref().unwrap_or("failed");
-            run.reporter.failure(&located(&intent.path, message));
+            if !unusable.counts(message) {
+                run.reporter.failure(&located(&intent.path, message));
+            }
         }
     }
+    unusable.lines().for_each(|line| run.reporter.failure(&format!("pyc-txn: {line}")));
     let status = complain(run, plan, total.failed > 0);
     run.reporter.summary(&total, plan.refused.len(), plan.current);
     Ok(status)

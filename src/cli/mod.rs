@@ -22,6 +22,7 @@ mod selection;
 mod session;
 mod settings;
 mod status;
+mod unusable;
 mod verify;
 
 use std::ffi::{OsStr, OsString};

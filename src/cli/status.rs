@@ -12,6 +12,7 @@ use crate::txn::state::State;
 
 use super::Status;
 use super::session::Run;
+use super::unusable::Unusable;
 
 /// What `status --json` prints.
 #[derive(Debug, Default, Serialize)]
@@ -141,9 +142,13 @@ fn tell(report: &Report) {
     say(&format!("{} targets are published", report.published));
     if !report.failures.is_empty() {
         say(&format!("{} could not be compiled:", report.failures.len()));
+        let mut unusable = Unusable::default();
         for failure in &report.failures {
-            say(&format!("  {} [{}]", located(&failure.path, &failure.message), failure.interpreter));
+            if !unusable.counts(&failure.message) {
+                say(&format!("  {} [{}]", located(&failure.path, &failure.message), failure.interpreter));
+            }
         }
+        unusable.lines().for_each(|line| say(&format!("  {line}; 'pyc-txn commit' tries again")));
     }
     if !report.warnings.is_empty() {
         let count: usize = report.warnings.iter().map(|each| each.warnings.lines().count()).sum();
