@@ -79,10 +79,9 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
     let journal = run.journal_to_read()?;
     let mut tags = Vec::new();
     for name in python {
-        for path in selection::executables(root, std::slice::from_ref(name))? {
-            let compiler = compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?;
-            tags.push(compiler.interpreter.cache_tag);
-        }
+        let path = selection::executable(root, name)?;
+        let compiler = compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?;
+        tags.push(compiler.interpreter.cache_tag);
     }
     let selected = Selected::of(root, selection, journal.as_ref())?;
     let is_tagged = |_: &Listing, remnant: &Remnant| {

@@ -19,6 +19,7 @@ use crate::txn::state::State;
 
 use super::Status;
 use super::args::{Compiling, Selection};
+use super::newer;
 use super::selection::{self, Selected};
 use super::session::Run;
 use super::unusable::Unusable;
@@ -63,6 +64,28 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
     })
 }
 
+/// Commits what is selected and what is pending; without `is_asked` the latter only. For Pythons that are newer than
+/// this program the original is called afterwards.
+pub(super) fn commit_selected(
+    run: &Run<'_>,
+    selection: &Selection,
+    compiling: &Compiling,
+    is_asked: bool,
+) -> Result<Status> {
+    let mut newer = Vec::new();
+    let mut planning = |journal: &mut Journal| {
+        let (plan, unknown) = plan_and_record(run, journal, selection, compiling)?;
+        newer = unknown;
+        Ok(plan)
+    };
+    let status = commit(run, is_asked.then_some(&mut planning))?;
+    if !run.config.settings.enabled {
+        return Ok(status);
+    }
+    let of_newer = newer::compile_selected(run, &newer, selection, compiling);
+    Ok(if status == Status::Done { of_newer } else { status })
+}
+
 /// Records what is planned and leaves the rest to a later commit.
 fn suspended(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Result<Status> {
     if let Some(planning) = planning {
@@ -93,7 +116,8 @@ fn finish(run: &Run<'_>, writer: &mut Writer<'_>, staged: Staged) -> Result<TxnI
 /// Adds to the open transaction; takes no lock.
 pub(super) fn record(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
     let mut journal = run.journal()?;
-    let plan = plan(run, &mut journal, selection, compiling)?;
+    let (mut plan, newer) = plan_with(run, &mut journal, (selection, compiling), None)?;
+    plan.problems.extend(newer.iter().map(newer::complaint));
     if plan.is_empty() {
         run.reporter.result("pyc-txn: nothing to record");
     } else {
@@ -170,6 +194,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     known.extend(compilers.iter().cloned());
     let mut plan = make_plan(run, (journal.as_ref(), &known, None), &compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
+    plan.problems.extend(newer::among(&compilers).iter().map(newer::complaint));
     for group in &plan.groups {
         for action in &group.actions {
             let (word, name) = match action {
@@ -196,18 +221,13 @@ fn pending(journal: Option<&Journal>) -> Result<u64> {
     Ok(journal.recording()?.map(|txn| journal.counts(txn)).transpose()?.unwrap_or_default().pending)
 }
 
-/// The plan for what was asked, with interpreters resolved and remembered.
-fn plan(run: &Run<'_>, journal: &mut Journal, selection: &Selection, compiling: &Compiling) -> Result<Plan> {
-    plan_with(run, journal, (selection, compiling), None)
-}
-
-/// As [`plan`]; the larger part of a large one is recorded at once.
-pub(super) fn plan_and_record(
+/// As [`plan_with`]; the larger part of a large plan is recorded at once.
+fn plan_and_record(
     run: &Run<'_>,
     journal: &mut Journal,
     selection: &Selection,
     compiling: &Compiling,
-) -> Result<Plan> {
+) -> Result<(Plan, Vec<Compiler>)> {
     // The plan's own journal is read meanwhile.
     let writes = Mutex::new(None);
     let record = |groups: Vec<Group>| {
@@ -221,19 +241,21 @@ pub(super) fn plan_and_record(
     plan_with(run, journal, (selection, compiling), Some(&record))
 }
 
+/// The plan for what was asked, with interpreters resolved and remembered; and the interpreters that are newer than this
+/// program, for which nothing is planned.
 fn plan_with(
     run: &Run<'_>,
     journal: &mut Journal,
     (selection, compiling): (&Selection, &Compiling),
     taker: Option<&Taker<'_>>,
-) -> Result<Plan> {
+) -> Result<(Plan, Vec<Compiler>)> {
     let mut problems = Vec::new();
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
     let mut plan = make_plan(run, (Some(journal), &known, taker), &compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
-    Ok(plan)
+    Ok((plan, newer::among(&compilers)))
 }
 
 fn make_plan(

@@ -176,12 +176,12 @@ impl Job<'_> {
     }
 }
 
-/// One line of the table. What is somebody else's and right is for -v; what stays wrong is said with -q, too.
+/// One line of the table. What is somebody else's and not wrong is for -v; what stays wrong is said with -q, too.
 fn say(run: &Run<'_>, finding: &FindingReport) {
     let line = finding.line();
     match run.config.verbosity {
         Verbosity::Quiet if finding.wrong && !finding.repaired => run.reporter.failure(&line),
-        Verbosity::Normal if finding.class == Class::Foreign => {}
+        Verbosity::Normal if matches!(finding.class, Class::Foreign | Class::Unknown) => {}
         _ => run.reporter.result(&line),
     }
 }

@@ -27,6 +27,7 @@ mod confinement;
 mod filesystems;
 mod history;
 mod hooks;
+mod interpreters;
 mod journals;
 mod ledger;
 mod names;
