@@ -212,7 +212,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
         plan.len(),
         plan.current
     ));
-    Ok(complain(run, &plan, false))
+    Ok(complain(run, &plan, |_| false, false))
 }
 
 /// How many intents are pending.
@@ -299,15 +299,17 @@ fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Resu
         }
     }
     unusable.lines().for_each(|line| run.reporter.failure(&format!("pyc-txn: {line}")));
-    let status = complain(run, plan, total.failed > 0);
+    let is_said = |problem: &String| unusable.has(problem);
+    let status = complain(run, plan, is_said, total.failed > 0);
     run.reporter.summary(&total, plan.refused.len(), plan.current);
     Ok(status)
 }
 
-/// Prints what the plan could not take in.
-fn complain(run: &Run<'_>, plan: &Plan, some_failed: bool) -> Status {
+/// Prints what the plan could not take in, unless it `is_said` already.
+fn complain(run: &Run<'_>, plan: &Plan, is_said: impl Fn(&String) -> bool, some_failed: bool) -> Status {
     plan.refused.iter().for_each(|refused| run.reporter.known_failure(refused));
-    plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    let news = plan.problems.iter().filter(|problem| !is_said(problem));
+    news.for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     let all_well = !some_failed && plan.refused.is_empty() && plan.problems.is_empty();
     if all_well { Status::Done } else { Status::SomeFailed }
 }

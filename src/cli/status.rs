@@ -41,6 +41,8 @@ struct InterpreterReport {
     magic: String,
     /// Whether the executable is there.
     present: bool,
+    /// Whether this program knows its bytecode.
+    known: bool,
 }
 
 /// Shows how things stand.
@@ -84,6 +86,7 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
         cache_tag: interpreter.cache_tag.clone(),
         magic: interpreter.dialect.magic.map(|byte| format!("{byte:02x}")).concat(),
         present: interpreter.path.exists(),
+        known: interpreter.format().is_some(),
     }
 }
 
@@ -158,7 +161,11 @@ fn tell(report: &Report) {
         ));
     }
     for interpreter in &report.interpreters {
-        let gone = if interpreter.present { "" } else { ", not installed any more" };
-        say(&format!("interpreter {} ({}{gone})", interpreter.path, interpreter.cache_tag));
+        let remark = match (interpreter.present, interpreter.known) {
+            (false, _) => ", not installed any more",
+            (true, false) => ", newer than this pyc-txn: the original py3compile makes its bytecode",
+            (true, true) => "",
+        };
+        say(&format!("interpreter {} ({}{remark})", interpreter.path, interpreter.cache_tag));
     }
 }

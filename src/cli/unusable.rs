@@ -18,6 +18,11 @@ impl Unusable {
         is_about
     }
 
+    /// Whether some failure has this message.
+    pub(super) fn has(&self, message: &str) -> bool {
+        self.0.contains_key(message)
+    }
+
     /// A line for each.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(message, number)| {

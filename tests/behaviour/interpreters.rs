@@ -126,6 +126,7 @@ fn an_interpreter_is_asked_once_in_a_run() {
     let outcome = commit(&world, &both, &[]).exits(1);
     assert!(once > 0);
     assert_eq!(fake.times_ready(), once, "{}", outcome.context());
+    is_said_once(&outcome);
 }
 
 #[test]
@@ -188,6 +189,7 @@ fn a_python_newer_than_this_program_costs_its_own_bytecode() {
     assert_eq!(system.pending(), 1, "{}", outcome.context());
     system.call("pyc-txn", &["record", "-fp", "pkg"]).exits(1).says("recorded 1 ");
     system.call("pyc-txn", &["commit", "--dry-run"]).exits(1).says("1 pending");
+    system.call("pyc-txn", &["status"]).exits(0).says("cpython-399, newer than this pyc-txn");
 }
 
 #[test]
