@@ -192,8 +192,8 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
-    let mut plan = make_plan(run, (journal.as_ref(), &known, None), &compilers, selection, compiling)?;
-    plan.problems.append(&mut problems);
+    let resolved = (&compilers[..], problems);
+    let mut plan = make_plan(run, (journal.as_ref(), &known, None), resolved, selection, compiling)?;
     plan.problems.extend(newer::among(&compilers).iter().map(newer::complaint));
     for group in &plan.groups {
         for action in &group.actions {
@@ -253,26 +253,28 @@ fn plan_with(
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
-    let mut plan = make_plan(run, (Some(journal), &known, taker), &compilers, selection, compiling)?;
-    plan.problems.append(&mut problems);
+    let resolved = (&compilers[..], problems);
+    let plan = make_plan(run, (Some(journal), &known, taker), resolved, selection, compiling)?;
     Ok((plan, newer::among(&compilers)))
 }
 
+/// The plan for `compilers`; `problems` are those of the interpreters that are none.
 fn make_plan(
     run: &Run<'_>,
     (journal, known, taker): (Option<&Journal>, &[Compiler], Option<&Taker<'_>>),
-    compilers: &[Compiler],
+    (compilers, problems): (&[Compiler], Vec<String>),
     selection: &Selection,
     compiling: &Compiling,
 ) -> Result<Plan> {
     let root = &run.config.root;
     let selected = Selected::of(root, selection, journal)?;
     if compilers.is_empty() && !selection.paths.is_empty() {
-        bail!("no supported Python is installed\nhint: name one with --python");
+        let why = problems.first().map_or("no supported Python is installed", String::as_str);
+        bail!("{why}\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known, taker };
     let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
-    plan.problems.extend(selected.problems);
+    plan.problems.extend(selected.problems.into_iter().chain(problems));
     if selection.is_empty() {
         planner.complete(&mut plan, &selection::gone(root, known))?;
     }

@@ -99,6 +99,22 @@ fn of_several_that_are_named_one_that_does_not_answer_is_left_out() {
 }
 
 #[test]
+fn where_the_only_supported_one_does_not_answer_that_is_said() {
+    let system = Installation::with_programs();
+    system.install("pkg", &["a.py"]);
+    let python = system.at("/usr/bin/python3.98");
+    fs::write(&python, "#!/bin/sh\necho no luck >&2; exit 5\n").unwrap();
+    crate::aid::set_mode(&python, 0o755);
+    for more in [&[][..], &["--dry-run"]] {
+        let mut command = system.called("pyc-txn", &["commit"]);
+        command.args(more).arg(system.at(PUBLIC)).env("DEBPYTHON3_SUPPORTED", "3.98");
+        let outcome =
+            system.world.outcome(command).exits(3).says("the worker exited with status 5 (no luck)");
+        assert!(outcome.stderr.contains("cannot be used as an interpreter"), "{}", outcome.context());
+    }
+}
+
+#[test]
 fn one_that_does_not_answer_any_more_costs_what_was_recorded_for_it() {
     let world = World::new();
     world.write("a.py", "x = 1\n");
