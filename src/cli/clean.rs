@@ -72,9 +72,9 @@ pub(super) fn remove(run: &Run<'_>, writer: &mut Writer<'_>, groups: &[Group]) -
         return Err(run.incomplete(writer, txn, &error));
     }
     let counts = writer.journal.counts(txn)?;
-    let failed = run.tell_failures(&writer.journal, txn)?;
+    let told = run.tell_failures(&writer.journal, &[txn])?;
     run.reporter.summary(&counts, 0, 0);
-    Ok(if failed > 0 { Status::SomeFailed } else { Status::Done })
+    Ok(if told.failed > 0 { Status::SomeFailed } else { Status::Done })
 }
 
 /// What is to be removed, and what could not be examined.
@@ -83,10 +83,9 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
     let journal = run.journal_to_read()?;
     let mut tags = Vec::new();
     for name in python {
-        for path in selection::executables(root, std::slice::from_ref(name))? {
-            let compiler = compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?;
-            tags.push(compiler.interpreter.cache_tag);
-        }
+        let path = selection::executable(root, name)?;
+        let compiler = compilers::resolve_quietly(journal.as_ref(), &path, run.interrupt)?;
+        tags.push(compiler.interpreter.cache_tag);
     }
     let selected = Selected::of(root, selection, journal.as_ref())?;
     let is_tagged = |_: &Listing, remnant: &Remnant| {
@@ -112,10 +111,11 @@ fn collect(run: &Run<'_>, selection: &Selection, python: &[String]) -> Result<Pl
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             continue;
         };
-        if let Ok(listing) = tree::list(root, directory, &[]) {
-            plan.remove(listing, None, |listing, remnant| {
+        match tree::list(root, directory, &[], &mut plan.problems) {
+            Ok(listing) => plan.remove(listing, None, |listing, remnant| {
                 remnant.source() == name && is_tagged(listing, remnant)
-            });
+            }),
+            Err(error) => plan.problems.push(error.to_string()),
         }
     }
     Ok(plan)

@@ -19,6 +19,7 @@ use crate::txn::state::State;
 
 use super::Status;
 use super::args::{Compiling, Selection};
+use super::newer;
 use super::selection::{self, Selected};
 use super::session::Run;
 
@@ -65,6 +66,28 @@ pub(super) fn commit(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Resu
     })
 }
 
+/// Commits what is selected and what is pending; without `is_asked` the latter only. For Pythons that are newer than
+/// this program the original is called afterwards.
+pub(super) fn commit_selected(
+    run: &Run<'_>,
+    selection: &Selection,
+    compiling: &Compiling,
+    is_asked: bool,
+) -> Result<Status> {
+    let mut newer = Vec::new();
+    let mut planning = |journal: &mut Journal| {
+        let (plan, unknown) = plan_and_record(run, journal, selection, compiling)?;
+        newer = unknown;
+        Ok(plan)
+    };
+    let status = commit(run, is_asked.then_some(&mut planning))?;
+    if !run.config.settings.enabled {
+        return Ok(status);
+    }
+    let of_newer = newer::compile_selected(run, &newer, selection, compiling);
+    Ok(if status == Status::Done { of_newer } else { status })
+}
+
 /// Records what is planned and leaves the rest to a later commit.
 fn suspended(run: &Run<'_>, planning: Option<&mut Planning<'_>>) -> Result<Status> {
     if let Some(planning) = planning {
@@ -95,7 +118,8 @@ fn finish(run: &Run<'_>, writer: &mut Writer<'_>, staged: Staged) -> Result<TxnI
 /// Adds to the open transaction; takes no lock.
 pub(super) fn record(run: &Run<'_>, selection: &Selection, compiling: &Compiling) -> Result<Status> {
     let mut journal = run.journal()?;
-    let plan = plan(run, &mut journal, selection, compiling)?;
+    let (mut plan, newer) = plan_with(run, &mut journal, (selection, compiling), None)?;
+    plan.problems.extend(newer.iter().map(newer::complaint));
     if plan.is_empty() {
         run.reporter.result("pyc-txn: nothing to record");
     } else {
@@ -174,8 +198,9 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
-    let mut plan = make_plan(run, (journal.as_ref(), &known, None), &compilers, selection, compiling)?;
-    plan.problems.append(&mut problems);
+    let resolved = (&compilers[..], problems);
+    let mut plan = make_plan(run, (journal.as_ref(), &known, None), resolved, selection, compiling)?;
+    plan.problems.extend(newer::among(&compilers).iter().map(newer::complaint));
     for group in &plan.groups {
         for action in &group.actions {
             let (word, name) = match action {
@@ -193,7 +218,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
         plan.len(),
         plan.current
     ));
-    Ok(complain(run, &plan, false))
+    Ok(complain(run, &plan, |_| false, false))
 }
 
 /// How many intents are pending.
@@ -202,18 +227,13 @@ fn pending(journal: Option<&Journal>) -> Result<u64> {
     Ok(journal.recording()?.map(|txn| journal.counts(txn)).transpose()?.unwrap_or_default().pending)
 }
 
-/// The plan for what was asked, with interpreters resolved and remembered.
-fn plan(run: &Run<'_>, journal: &mut Journal, selection: &Selection, compiling: &Compiling) -> Result<Plan> {
-    plan_with(run, journal, (selection, compiling), None)
-}
-
-/// As [`plan`]; the larger part of a large one is recorded at once.
-pub(super) fn plan_and_record(
+/// As [`plan_with`]; the larger part of a large plan is recorded at once.
+fn plan_and_record(
     run: &Run<'_>,
     journal: &mut Journal,
     selection: &Selection,
     compiling: &Compiling,
-) -> Result<Plan> {
+) -> Result<(Plan, Vec<Compiler>)> {
     // The plan's own journal is read meanwhile.
     let writes = Mutex::new(None);
     let record = |groups: Vec<Group>| {
@@ -227,36 +247,40 @@ pub(super) fn plan_and_record(
     plan_with(run, journal, (selection, compiling), Some(&record))
 }
 
+/// The plan for what was asked, with interpreters resolved and remembered; and the interpreters that are newer than this
+/// program, for which nothing is planned.
 fn plan_with(
     run: &Run<'_>,
     journal: &mut Journal,
     (selection, compiling): (&Selection, &Compiling),
     taker: Option<&Taker<'_>>,
-) -> Result<Plan> {
+) -> Result<(Plan, Vec<Compiler>)> {
     let mut problems = Vec::new();
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
-    let mut plan = make_plan(run, (Some(journal), &known, taker), &compilers, selection, compiling)?;
-    plan.problems.append(&mut problems);
-    Ok(plan)
+    let resolved = (&compilers[..], problems);
+    let plan = make_plan(run, (Some(journal), &known, taker), resolved, selection, compiling)?;
+    Ok((plan, newer::among(&compilers)))
 }
 
+/// The plan for `compilers`; `problems` are those of the interpreters that are none.
 fn make_plan(
     run: &Run<'_>,
     (journal, known, taker): (Option<&Journal>, &[Compiler], Option<&Taker<'_>>),
-    compilers: &[Compiler],
+    (compilers, problems): (&[Compiler], Vec<String>),
     selection: &Selection,
     compiling: &Compiling,
 ) -> Result<Plan> {
     let root = &run.config.root;
     let selected = Selected::of(root, selection, journal)?;
     if compilers.is_empty() && !selection.paths.is_empty() {
-        bail!("no supported Python is installed\nhint: name one with --python");
+        let why = problems.first().map_or("no supported Python is installed", String::as_str);
+        bail!("{why}\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known, taker };
     let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
-    plan.problems.extend(selected.problems);
+    plan.problems.extend(selected.problems.into_iter().chain(problems));
     if selection.is_empty() {
         planner.complete(&mut plan, &selection::gone(root, known))?;
     }
@@ -272,20 +296,21 @@ pub(super) fn plan_rest(run: &Run<'_>, journal: &Journal) -> Result<Plan> {
 /// Says how transactions came out.
 fn report(run: &Run<'_>, journal: &Journal, txns: &[TxnId], plan: &Plan) -> Result<Status> {
     let mut total = crate::txn::journal::Counts::default();
-    let mut some_failed = false;
     for &txn in txns {
         total += journal.counts(txn)?;
-        some_failed |= run.tell_failures(journal, txn)? > 0;
     }
-    let status = complain(run, plan, some_failed);
+    let told = run.tell_failures(journal, txns)?;
+    let is_said = |problem: &String| told.unusable.has(problem);
+    let status = complain(run, plan, is_said, told.failed > 0);
     run.reporter.summary(&total, plan.refused.len(), plan.current);
     Ok(status)
 }
 
-/// Prints what the plan could not take in.
-fn complain(run: &Run<'_>, plan: &Plan, some_failed: bool) -> Status {
+/// Prints what the plan could not take in, unless it `is_said` already.
+fn complain(run: &Run<'_>, plan: &Plan, is_said: impl Fn(&String) -> bool, some_failed: bool) -> Status {
     plan.refused.iter().for_each(|refused| run.reporter.known_failure(refused));
-    plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
+    let news = plan.problems.iter().filter(|problem| !is_said(problem));
+    news.for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     let all_well = !some_failed && plan.refused.is_empty() && plan.problems.is_empty();
     if all_well { Status::Done } else { Status::SomeFailed }
 }

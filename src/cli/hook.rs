@@ -32,8 +32,7 @@ pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
 /// Commits what is pending and the public directories.
 fn everything(run: &Run<'_>) -> Result<Status> {
     let (selection, compiling) = (Selection::default(), Compiling::default());
-    let mut planning = |journal: &mut _| commit::plan_and_record(run, journal, &selection, &compiling);
-    commit::commit(run, run.config.settings.enabled.then_some(&mut planning))
+    commit::commit_selected(run, &selection, &compiling, run.config.settings.enabled)
 }
 
 /// Finishes what is left over and commits what is pending.

@@ -13,6 +13,7 @@ mod commit;
 mod deferred;
 mod hook;
 mod log;
+mod newer;
 mod original;
 mod owner;
 mod py3clean;
@@ -22,6 +23,7 @@ mod selection;
 mod session;
 mod settings;
 mod status;
+mod unusable;
 mod verify;
 
 use std::ffi::{OsStr, OsString};
@@ -142,8 +144,7 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Commit { selection, compiling, .. } => {
             // What nobody named can be found by the later commit that makes up for this one.
             let is_asked = run.config.settings.enabled || !selection.is_empty();
-            let mut planning = |journal: &mut _| commit::plan_and_record(run, journal, selection, compiling);
-            commit::commit(run, is_asked.then_some(&mut planning))
+            commit::commit_selected(run, selection, compiling, is_asked)
         }
         Command::Record { selection, compiling } => commit::record(run, selection, compiling),
         Command::Stage { .. } => commit::stage(run),

@@ -67,7 +67,7 @@ impl Call<'_> {
     }
 
     /// Where the package's diversion has put it: beside this program.
-    fn original(&self) -> Option<PathBuf> {
+    pub(super) fn original(&self) -> Option<PathBuf> {
         let program = std::env::current_exe().ok()?;
         Some(program.with_file_name(format!("{}.distrib", self.name)))
     }

@@ -222,7 +222,7 @@ impl Removing<'_> {
     fn add_named(&mut self, root: &Root, directory: &Path, names: &BTreeSet<OsString>) {
         let is_meant =
             |_: &Listing, remnant: &Remnant| self.tag.has(remnant) && names.contains(&remnant.source());
-        match tree::list(root, directory, &[]) {
+        match tree::list(root, directory, &[], &mut self.plan.problems) {
             Ok(listing) => self.plan.remove(listing, self.owner, is_meant),
             Err(error) => self.plan.problems.push(error.to_string()),
         }

@@ -21,13 +21,14 @@ use crate::debian::versions::Range;
 use crate::interrupt::Interrupt;
 use crate::python::pattern::Pattern;
 use crate::python::pycache::Level;
+use crate::txn::compilers::Compiler;
 use crate::txn::journal::Journal;
 use crate::txn::plan::Plan;
 
 use super::original::Call;
 use super::report::{self, Reporter};
 use super::session::Run;
-use super::{Status, commit, deferred, settings};
+use super::{Status, commit, deferred, newer, settings};
 use request::Request;
 
 /// The name by which the program is this one.
@@ -140,6 +141,21 @@ impl Arguments {
             settings.optimize = Level::new(1).into_iter().collect();
         }
     }
+
+    /// The words of the command line, but for the range of versions and for what is only about messages.
+    fn words(&self) -> Vec<OsString> {
+        let flags = self.force.then_some("-f").into_iter().chain(self.optimize.then_some("-O"));
+        let mut words: Vec<OsString> = flags.map(OsString::from).collect();
+        if let Some(package) = &self.package {
+            words.extend(["-p".into(), package.into()]);
+        }
+        for pattern in &self.exclude {
+            words.extend(["-X".into(), pattern.text().into()]);
+        }
+        words.push("--".into());
+        words.extend(self.paths.iter().map(OsString::from));
+        words
+    }
 }
 
 fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &Interrupt) -> ExitCode {
@@ -162,21 +178,26 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.
     let is_deferred = is_script && config.settings.defer && dpkg::knows_us(&config.root);
+    let mut newer = Vec::new();
     let result = super::attempt(&run, || {
         if is_deferred {
-            return record(&run, &request);
+            return record(&run, &request, &mut newer);
         }
-        let mut planning = |journal: &mut Journal| request.plan(&run, journal);
+        let mut planning = |journal: &mut Journal| request.plan(&run, journal, &mut newer);
         commit::commit(&run, Some(&mut planning))
+    });
+    let result = result.map(|status| match newer::compile_as_called(&run, &newer, &arguments.words()) {
+        Status::Done => status,
+        failed => failed,
     });
     reporter.finish();
     call.conclude(result)
 }
 
 /// Records what is wanted, and has dpkg call pyc-txn when it is done with the packages.
-fn record(run: &Run<'_>, request: &Request) -> Result<Status> {
+fn record(run: &Run<'_>, request: &Request, newer: &mut Vec<Compiler>) -> Result<Status> {
     let mut journal = run.reporter.timed("open the journal", || run.journal())?;
-    let plan: Plan = run.reporter.timed("plan", || request.plan(run, &mut journal))?;
+    let plan: Plan = run.reporter.timed("plan", || request.plan(run, &mut journal, newer))?;
     plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("py3compile: {problem}")));
     if plan.is_empty() {
         return Ok(Status::Done);

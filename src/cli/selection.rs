@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::debian::{packages, pythons};
 use crate::disk::{Quoted, cause};
 use crate::python::pattern::Pattern;
+use crate::python::pool::Interrupted;
 use crate::python::pycache::Remnant;
 use crate::root::Root;
 use crate::txn::compilers::Compiler;
@@ -18,6 +19,7 @@ use crate::txn::plan::{Plan, Planner, Request, Wishes};
 use crate::txn::tree;
 
 use super::args::{Compiling, Selection};
+use super::newer;
 
 /// A request, and what of the words could not be made part of it.
 #[derive(Debug, Default)]
@@ -54,16 +56,17 @@ impl Selected {
         let located =
             root.locate(path).map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
         let on_disk = root.on_disk(&located);
+        let seen = on_disk.symlink_metadata();
         if on_disk.is_dir() {
             self.request.trees.push(located);
         } else if !tree::is_source_name(located.file_name().unwrap_or_default()) && on_disk.exists() {
             bail!("{} is no Python source and no directory", Quoted(path));
-        } else if on_disk.symlink_metadata().is_ok() || is_known(journal, &located)? {
+        } else if seen.is_ok() || is_known(journal, &located)? {
             // A source, or one that the ledger knows: of the latter the bytecode is to go.
             self.request.files.push((located.clone(), None));
             self.request.trees.extend((!on_disk.exists()).then_some(located));
-        } else {
-            bail!("cannot open {}: No such file or directory", Quoted(path));
+        } else if let Err(error) = seen {
+            bail!("cannot open {}: {}", Quoted(path), cause(&error));
         }
         Ok(())
     }
@@ -81,36 +84,39 @@ fn is_known(journal: Option<&Journal>, path: &Path) -> Result<bool> {
         || !journal.published_below(path)?.is_empty())
 }
 
-/// The executables that are asked for; by default Debian's supported versions.
-pub(super) fn executables(root: &Root, named: &[String]) -> Result<Vec<PathBuf>> {
-    if named.is_empty() {
-        return Ok(pythons::supported(root));
-    }
-    named.iter().map(|name| executable(root, name)).collect()
-}
-
-/// The interpreters that are asked for, as `resolve` knows them. One that nobody named and that does not answer, while
-/// its package is half installed, is a problem and no reason to do nothing for the others.
+/// The interpreters that are asked for, as `resolve` knows them. One that does not answer, while its package is half
+/// installed, is a problem and no reason to do nothing for the others.
+///
+/// # Errors
+/// None of those that were named can be used; the journal cannot be used; [`Interrupted`].
 pub(super) fn compilers(
     root: &Root,
     named: &[String],
     problems: &mut Vec<String>,
     mut resolve: impl FnMut(&Path) -> Result<Compiler>,
 ) -> Result<Vec<Compiler>> {
-    let mut compilers = Vec::new();
-    for path in executables(root, named)? {
-        match resolve(&path) {
+    let paths: Vec<Result<PathBuf>> = match named {
+        [] => pythons::supported(root).into_iter().map(Ok).collect(),
+        named => named.iter().map(|name| executable(root, name)).collect(),
+    };
+    let (mut compilers, mut failures) = (Vec::new(), Vec::new());
+    for path in paths {
+        match path.and_then(|path| resolve(&path)) {
             Ok(compiler) => compilers.push(compiler),
-            Err(error) if named.is_empty() && !error.is::<JournalError>() => {
-                problems.push(format!("{error:#}"));
-            }
-            Err(error) => return Err(error),
+            Err(error) if error.is::<JournalError>() || error.is::<Interrupted>() => return Err(error),
+            Err(error) => failures.push(error),
         }
     }
+    if compilers.is_empty() && !named.is_empty() {
+        let error = failures.into_iter().next();
+        return Err(error.unwrap_or_else(|| anyhow!("no interpreter is named")));
+    }
+    problems.extend(failures.iter().map(|error| format!("{error:#}")));
     Ok(compilers)
 }
 
-fn executable(root: &Root, name: &str) -> Result<PathBuf> {
+/// The executable that is meant with `name`: a path, a version, or the name of a program.
+pub(super) fn executable(root: &Root, name: &str) -> Result<PathBuf> {
     if name.contains('/') {
         return Ok(PathBuf::from(name));
     }
@@ -143,6 +149,7 @@ pub(super) fn with_wishes<T>(
     compilers: &[Compiler],
     work: impl FnOnce(&Wishes<'_>) -> T,
 ) -> T {
+    let compilers = &newer::without(compilers)[..];
     let is_explicit = !compiling.python.is_empty();
     let fitting = |directory: &Path| {
         let only = if is_explicit { None } else { pythons::version_of(directory) };

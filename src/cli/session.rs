@@ -24,6 +24,7 @@ use crate::txn::staging;
 use crate::txn::state::State;
 
 use super::report::Reporter;
+use super::unusable::Unusable;
 
 /// A run of a command.
 #[derive(Clone, Copy)]
@@ -56,6 +57,15 @@ pub(super) struct Incomplete {
     txn: TxnId,
     state: Option<State>,
     is_journal_damaged: bool,
+}
+
+/// The failures that were told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// How many intents failed.
+    pub(super) failed: usize,
+    /// Those that failed for want of an interpreter, which are told together.
+    pub(super) unusable: Unusable,
 }
 
 /// What there is to do without anybody asking for more.
@@ -213,7 +223,7 @@ impl<'a> Run<'a> {
                 // Each py3clean has told of its own failures.
                 Recovered::Retired(_) => continue,
                 Recovered::Finished(txn) => {
-                    self.tell_failures(&writer.journal, txn)?;
+                    self.tell_failures(&writer.journal, &[txn])?;
                     (txn, "was decided and interrupted; it is finished now")
                 }
                 Recovered::RolledBack(txn) => {
@@ -226,14 +236,26 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Says what of a transaction failed, each kind of failure once; how much that is.
-    pub(super) fn tell_failures(&self, journal: &Journal, txn: TxnId) -> Result<usize> {
-        let failures = journal.intent_reports(txn, true)?;
-        for intent in &failures {
-            let line = located(&intent.path, intent.message.as_deref().unwrap_or("failed"));
-            if intent.is_known { self.reporter.known_failure(&line) } else { self.reporter.failure(&line) }
+    /// Says what of transactions failed; inside a package manager only what is new.
+    pub(super) fn tell_failures(&self, journal: &Journal, txns: &[TxnId]) -> Result<Told> {
+        let mut told = Told::default();
+        let say = |line: &str, is_news: bool| {
+            if is_news { self.reporter.failure(line) } else { self.reporter.known_failure(line) }
+        };
+        let mut is_news = false;
+        for &txn in txns {
+            for intent in journal.intent_reports(txn, true)? {
+                let message = intent.message.as_deref().unwrap_or("failed");
+                told.failed += 1;
+                if told.unusable.counts(message) {
+                    is_news |= !intent.is_known;
+                } else {
+                    say(&located(&intent.path, message), !intent.is_known);
+                }
+            }
         }
-        Ok(failures.len())
+        told.unusable.lines().for_each(|line| say(&format!("pyc-txn: {line}"), is_news));
+        Ok(told)
     }
 
     /// Says what is pending and out of reach.

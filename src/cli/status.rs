@@ -13,6 +13,7 @@ use crate::txn::state::State;
 
 use super::Status;
 use super::session::Run;
+use super::unusable::Unusable;
 
 /// What `status --json` prints.
 #[derive(Debug, Default, Serialize)]
@@ -52,6 +53,8 @@ struct InterpreterReport {
     magic: String,
     /// Whether the executable is there.
     present: bool,
+    /// Whether this program knows its bytecode.
+    known: bool,
 }
 
 /// Shows how things stand.
@@ -103,6 +106,7 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
         cache_tag: interpreter.cache_tag.clone(),
         magic: interpreter.dialect.magic.map(|byte| format!("{byte:02x}")).concat(),
         present: interpreter.path.exists(),
+        known: interpreter.format().is_some(),
     }
 }
 
@@ -113,10 +117,14 @@ fn tell_failures(failures: &[FailureReport]) {
     if !failed.is_empty() {
         say(&format!("{} could not be compiled:", failed.len()));
     }
+    let mut unusable = Unusable::default();
     for failure in failed {
-        let interpreter = failure.interpreter.as_deref().unwrap_or_default();
-        say(&format!("  {} [{interpreter}]", located(&failure.path, &failure.message)));
+        if !unusable.counts(&failure.message) {
+            let interpreter = failure.interpreter.as_deref().unwrap_or_default();
+            say(&format!("  {} [{interpreter}]", located(&failure.path, &failure.message)));
+        }
     }
+    unusable.lines().for_each(|line| say(&format!("  {line}; 'pyc-txn commit' tries again")));
     if !remains.is_empty() {
         say(&format!("{} could not be removed; the next 'pyc-txn commit' tries again:", remains.len()));
     }
@@ -193,7 +201,11 @@ fn tell(report: &Report) {
         ));
     }
     for interpreter in &report.interpreters {
-        let gone = if interpreter.present { "" } else { ", not installed any more" };
-        say(&format!("interpreter {} ({}{gone})", interpreter.path, interpreter.cache_tag));
+        let remark = match (interpreter.present, interpreter.known) {
+            (false, _) => ", not installed any more",
+            (true, false) => ", newer than this pyc-txn: the original py3compile makes its bytecode",
+            (true, true) => "",
+        };
+        say(&format!("interpreter {} ({}{remark})", interpreter.path, interpreter.cache_tag));
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn verify(
         request.trees.extend(pythons::standard_libraries(&run.config.root));
     }
     let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
-    let compilers = job.compilers(resolve)?;
+    let mut unusable = Vec::new();
+    let compilers = job.compilers(&mut unusable, resolve)?;
+    unusable.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
     let mut findings =
         job.with_verifier(journal.as_ref(), &compilers, |verifier| verifier.verify(&request, everywhere))?;
     drop(journal);
@@ -105,12 +107,12 @@ impl Job<'_> {
     }
 
     /// The interpreters that were named, or the supported ones that answer.
-    fn compilers(&self, resolve: impl FnMut(&Path) -> Result<Compiler>) -> Result<Vec<Compiler>> {
-        let mut problems = Vec::new();
-        let named = &self.compiling.python;
-        let compilers = selection::compilers(&self.run.config.root, named, &mut problems, resolve)?;
-        problems.iter().for_each(|problem| self.run.reporter.failure(&format!("pyc-txn: {problem}")));
-        Ok(compilers)
+    fn compilers(
+        &self,
+        problems: &mut Vec<String>,
+        resolve: impl FnMut(&Path) -> Result<Compiler>,
+    ) -> Result<Vec<Compiler>> {
+        selection::compilers(&self.run.config.root, &self.compiling.python, problems, resolve)
     }
 
     fn with_verifier<T>(
@@ -147,16 +149,18 @@ impl Job<'_> {
         let wrong: Vec<Finding> = findings.list.iter().filter(|finding| finding.wrong).cloned().collect();
         let quiet = Reporter::new(Verbosity::Quiet);
         let run = Run { reporter: if self.manner.json { &quiet } else { self.run.reporter }, ..*self.run };
+        let mut said_before = Vec::new();
         // With the lock: what another run has mended meanwhile is left alone.
         let mut planning = |journal: &mut Journal| {
-            let compilers = self.compilers(|path| compilers::resolve(journal, path, run.interrupt))?;
+            let compilers =
+                self.compilers(&mut said_before, |path| compilers::resolve(journal, path, run.interrupt))?;
             let again = self.with_verifier(Some(journal), &compilers, |verifier| verifier.again(&wrong))?;
             Ok(Plan { groups: remedies(&again), ..Plan::default() })
         };
         commit::commit(&run, Some(&mut planning))?;
         let journal = self.run.journal_to_read()?;
         let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
-        let compilers = self.compilers(resolve)?;
+        let compilers = self.compilers(&mut said_before, resolve)?;
         self.with_verifier(journal.as_ref(), &compilers, |verifier| verifier.again(&wrong))
     }
 
@@ -176,12 +180,12 @@ impl Job<'_> {
     }
 }
 
-/// One line of the table. What is somebody else's and right is for -v; what stays wrong is said with -q, too.
+/// One line of the table. What is somebody else's and not wrong is for -v; what stays wrong is said with -q, too.
 fn say(run: &Run<'_>, finding: &FindingReport) {
     let line = finding.line();
     match run.config.verbosity {
         Verbosity::Quiet if finding.wrong && !finding.repaired => run.reporter.failure(&line),
-        Verbosity::Normal if finding.class == Class::Foreign => {}
+        Verbosity::Normal if matches!(finding.class, Class::Foreign | Class::Unknown) => {}
         _ => run.reporter.result(&line),
     }
 }

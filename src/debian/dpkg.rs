@@ -90,9 +90,7 @@ impl Activation {
         command.args(["--no-await", PACKAGE]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // dpkg's own file is about to be written.
-        let ours = umask(USUAL_UMASK);
-        let child = command.spawn();
-        umask(ours);
+        let child = with_usual_umask(|| command.spawn());
         child.map(Self).map_err(|error| format!("cannot run dpkg-trigger: {}", cause(&error)))
     }
 
@@ -113,6 +111,14 @@ impl Activation {
             Err(error) => Err(format!("cannot wait for dpkg-trigger: {}", cause(&error))),
         }
     }
+}
+
+/// Does `work` with the umask that others' programs expect.
+pub fn with_usual_umask<T>(work: impl FnOnce() -> T) -> T {
+    let ours = umask(USUAL_UMASK);
+    let done = work();
+    umask(ours);
+    done
 }
 
 /// Gives this process the umask that others' programs expect: it is about to become one.

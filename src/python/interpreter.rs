@@ -67,8 +67,26 @@ impl Interpreter {
             }
         }
         let Some(last) = failures.pop() else { bail!("no rights to run an interpreter with") };
-        Err(last.context(format!("{} cannot be used as an interpreter", Quoted(path))))
+        bail!("{}", unusable(path, &format!("{last:#}")))
     }
+}
+
+/// What a message says that is about an interpreter.
+const UNUSABLE: &str = " cannot be used as an interpreter: ";
+
+/// Why a Python is of no use that is newer than this program.
+pub const UNKNOWN_FORMAT: &str = "its bytecode is not known to this pyc-txn";
+
+/// The message that the interpreter at `path` is of no use, and why.
+#[must_use]
+pub fn unusable(path: &Path, why: &str) -> String {
+    format!("{}{UNUSABLE}{why}", Quoted(path))
+}
+
+/// Whether a message is about an interpreter: then it is the same for all its sources, and said once.
+#[must_use]
+pub fn is_about_interpreter(message: &str) -> bool {
+    message.contains(UNUSABLE)
 }
 
 /// The identity of the binary at `path`, by which its answer can be remembered; `None` for a script: what a

@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows what a transaction, a package or a ledger is.
 
+mod bench;
 pub mod confine;
 pub mod header;
 pub mod interpreter;

@@ -4,19 +4,19 @@
 //! most one worker of every interpreter, started when first needed and replaced when lost. Sources go to it in
 //! batches: a large one alone, small ones together, because to wake up a process costs as much as to compile a
 //! small source. While a worker compiles a batch, its thread reads the next; while it compiles that, the thread
-//! finishes the last one; so neither waits for the other. A batch over which a worker is lost is sent again, each
-//! source alone, so that only the one that is to blame is lost. It knows nothing of where sources come from or
-//! where code goes.
+//! finishes the last one; so neither waits for the other. A thread that can have no worker, for want of processes or
+//! files, gives its jobs back and ends; in the end the calling thread does them. `bench` knows what becomes of a source
+//! whose worker is lost. The pool knows nothing of where sources come from or where code goes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::bench::{Bench, Health};
 use super::interpreter::Interpreter;
-use super::process::Broken;
-use super::worker::{Outcome, Request, Worker};
+use super::worker::{Outcome, Request};
 use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
 
@@ -67,6 +67,9 @@ pub trait Ends: Sync {
     /// # Errors
     /// Any error ends the whole run.
     fn finish(&self, ready: Self::Ready, outcome: Outcome) -> Result<()>;
+
+    /// Reads the source of a job again, over which a worker was lost; `None` if it is not the same any more.
+    fn reread(&self, ready: &Self::Ready) -> Option<Buffer>;
 }
 
 /// The run was ended by the interrupt.
@@ -81,105 +84,85 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// What the threads of a run share.
+struct Shared<'a, E: Ends> {
+    ends: &'a E,
+    /// By the pool's interpreters.
+    health: Vec<Health>,
+    /// Whether no more jobs are taken.
+    stopped: AtomicBool,
+    first_error: Mutex<Option<anyhow::Error>>,
+    /// Jobs of threads that could have no worker.
+    given_back: Mutex<Vec<Job<E::Ready>>>,
+}
+
 impl Pool<'_> {
     /// Runs until the queue is empty. Every worker has ended when this returns.
     ///
     /// # Errors
-    /// The first error of either end; a worker that cannot be started; [`Interrupted`].
-    pub fn run(&self, ends: &impl Ends) -> Result<()> {
-        let first_error = Mutex::new(None);
-        let stopped = AtomicBool::new(false);
+    /// The first error of either end; [`Interrupted`].
+    pub fn run<E: Ends>(&self, ends: &E) -> Result<()> {
+        let shared = Shared {
+            ends,
+            health: self.interpreters.iter().map(|_| Health::default()).collect(),
+            stopped: AtomicBool::new(false),
+            first_error: Mutex::default(),
+            given_back: Mutex::default(),
+        };
         std::thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 scope.spawn(|| {
-                    if let Err(error) = self.drive(ends, &stopped) {
+                    if let Err(error) = self.drive(&shared, Vec::new(), false) {
                         // The others are then interrupted because of the first; theirs is no news.
-                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        stopped.store(true, Ordering::SeqCst);
+                        lock(&shared.first_error).get_or_insert(error);
+                        shared.stopped.store(true, Ordering::SeqCst);
                         self.interrupt.wake();
                     }
                 });
             }
         });
-        match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(()),
+        if let Some(error) = lock(&shared.first_error).take() {
+            return Err(error);
         }
+        let left = std::mem::take(&mut *lock(&shared.given_back));
+        if left.is_empty() { Ok(()) } else { self.drive(&shared, left, true) }
     }
 
-    /// One thread's part.
-    fn drive<E: Ends>(&self, ends: &E, stopped: &AtomicBool) -> Result<()> {
-        let mut workers: Vec<Option<Worker<'_>>> = self.interpreters.iter().map(|_| None).collect();
-        let mut supply = Supply { ends, stopped, next: None };
+    /// One thread's part: `first` these jobs, then those of the queue. `is_last`: there is no thread after this one.
+    fn drive<E: Ends>(&self, shared: &Shared<'_, E>, first: Vec<Job<E::Ready>>, is_last: bool) -> Result<()> {
+        let mut bench = Bench::new(self, shared.ends, &shared.health, is_last);
+        let mut supply = Supply { shared, first, next: None, is_closed: false };
         let mut current = supply.batch()?;
-        self.send(&mut workers, &mut current)?;
+        bench.send(&mut current)?;
         while !current.is_empty() {
             let mut following = supply.batch()?;
-            let outcomes = self.receive(&mut workers, &mut current)?;
-            self.send(&mut workers, &mut following)?;
+            let outcomes = bench.receive(&mut current)?;
+            bench.send(&mut following)?;
             for (job, outcome) in current.into_iter().zip(outcomes) {
-                ends.finish(job.ready, outcome)?;
+                match outcome {
+                    Some(outcome) => shared.ends.finish(job.ready, outcome)?,
+                    None => supply.give_back(job),
+                }
             }
             current = following;
         }
         Ok(())
     }
+}
 
-    /// Sends a batch to this thread's worker, which is started first if there is none. A source that is alone is
-    /// not needed after that; the largest ones are as large as all that the driver otherwise has in memory.
-    fn send<'s, R>(&'s self, workers: &mut [Option<Worker<'s>>], batch: &mut [Job<R>]) -> Result<()> {
-        let Some(first) = batch.first() else { return Ok(()) };
-        let interpreter = first.interpreter;
-        let worker = match &mut workers[interpreter] {
-            Some(worker) => worker,
-            place => place.insert(self.start(interpreter)?),
-        };
-        worker.send(batch.iter().map(|job| &job.request));
-        if let [alone] = batch {
-            alone.request.source = Buffer::default();
-        }
-        Ok(())
-    }
-
-    /// The outcomes of a batch that was sent.
-    fn receive<'s, R>(
-        &'s self,
-        workers: &mut [Option<Worker<'s>>],
-        batch: &mut [Job<R>],
-    ) -> Result<Vec<Outcome>> {
-        let Some(first) = batch.first() else { return Ok(Vec::new()) };
-        let place = &mut workers[first.interpreter];
-        let Some(worker) = place else { unreachable!("a batch was sent to it") };
-        match worker.receive() {
-            Ok(outcomes) => Ok(outcomes),
-            Err(Broken::Interrupted) => Err(Interrupted.into()),
-            Err(broken) => {
-                *place = None;
-                if batch.len() == 1 {
-                    return Ok(vec![Outcome::Lost(broken)]);
-                }
-                let mut outcomes = Vec::with_capacity(batch.len());
-                for alone in batch.chunks_mut(1) {
-                    self.send(workers, alone)?;
-                    outcomes.append(&mut self.receive(workers, alone)?);
-                }
-                Ok(outcomes)
-            }
-        }
-    }
-
-    fn start(&self, interpreter: usize) -> Result<Worker<'_>> {
-        let started = Worker::start(&self.interpreters[interpreter], self.limit, self.interrupt);
-        if self.interrupt.signalled() { Err(Interrupted.into()) } else { started }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One thread's end of the queue.
 struct Supply<'a, E: Ends> {
-    ends: &'a E,
-    stopped: &'a AtomicBool,
+    shared: &'a Shared<'a, E>,
+    /// Jobs that come before those of the queue, the last one first.
+    first: Vec<Job<E::Ready>>,
     /// The job that did not fit into the last batch.
     next: Option<Job<E::Ready>>,
+    /// Whether this thread takes no more jobs.
+    is_closed: bool,
 }
 
 impl<E: Ends> Supply<'_, E> {
@@ -202,12 +185,20 @@ impl<E: Ends> Supply<'_, E> {
     }
 
     fn next(&mut self) -> Result<Option<Job<E::Ready>>> {
-        if self.stopped.load(Ordering::SeqCst) {
+        if self.is_closed || self.shared.stopped.load(Ordering::SeqCst) {
             return Ok(None);
         }
-        match self.next.take() {
+        match self.next.take().or_else(|| self.first.pop()) {
             Some(job) => Ok(Some(job)),
-            None => self.ends.next(),
+            None => self.shared.ends.next(),
         }
+    }
+
+    /// Leaves a job to the thread that comes last, and takes no more.
+    fn give_back(&mut self, job: Job<E::Ready>) {
+        self.is_closed = true;
+        let mut given_back = lock(&self.shared.given_back);
+        given_back.extend(self.next.take());
+        given_back.push(job);
     }
 }

@@ -7,7 +7,8 @@
 #   request:  length of name, length of source, optimization, whether more follow at once; name, source
 #   reply:    status, length of payload, length of warnings; payload, warnings
 # Status 0: the payload is marshalled code. Status 1: the source is refused; the payload is LINE "\n" MESSAGE
-# (UTF-8, line 0 where there is none). Warnings are LINE "\t" MESSAGE "\n" each.
+# (UTF-8, line 0 where there is none). Status 2: the compiler lacked something, and may have it the next time; the
+# payload is MESSAGE. Warnings are LINE "\t" MESSAGE "\n" each.
 import _frozen_importlib_external
 import gc
 import marshal
@@ -37,10 +38,19 @@ def text(string):
     return string.encode("utf-8", "backslashreplace")
 
 
+def describe(error):
+    message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    return "%s: %s" % (type(error).__name__, message) if message else type(error).__name__
+
+
 def refusal(error):
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-    message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-    return text("%d\n%s: %s" % (line or 0, type(error).__name__, message))
+    return text("%d\n%s" % (line or 0, describe(error)))
+
+
+def is_lack(error):
+    # A MemoryError that gives a reason is the parser's own limit, which is the same in each run.
+    return isinstance(error, (OSError, SystemError)) or isinstance(error, MemoryError) and not error.args
 
 
 def answer(name, source, optimization):
@@ -48,7 +58,7 @@ def answer(name, source, optimization):
         code = compile(source, name, "exec", dont_inherit=True, optimize=optimization)
         return 0, marshal.dumps(code)
     except Exception as error:
-        return 1, refusal(error)
+        return (2, text(describe(error))) if is_lack(error) else (1, refusal(error))
 
 
 def serve():

@@ -3,23 +3,22 @@
 //! Owns the frames of `worker.py` and the distrust towards what comes back. It knows nothing of files: sources
 //! come as bytes, code goes as bytes.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, UNKNOWN_FORMAT};
 use super::marshal::{self, Format};
 use super::process::{Broken, Deadline, Process};
 use super::pycache::Level;
 use crate::buffer::Buffer;
-use crate::disk::Quoted;
+use crate::disk::cause;
 use crate::interrupt::Interrupt;
 
 const SCRIPT: &str = include_str!("worker.py");
 const HELLO: &[u8] = b"pyc-txn worker 1\n";
 
 /// How long a worker may take to start.
-const START: Duration = Duration::from_secs(60);
+pub(super) const START: Duration = Duration::from_secs(60);
 
 /// How long a batch of several sources may take, in any case thousand times as long as it takes.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
@@ -55,8 +54,23 @@ pub enum Outcome {
         /// The class of the exception and what it says.
         message: String,
     },
-    /// The worker was lost over it; the reason.
+    /// The worker was lost over it, and so was the next one; the reason.
     Lost(Broken),
+    /// The worker had not what it takes (memory, files), which another run may have. The exception.
+    Unable(String),
+    /// There is no worker: the interpreter cannot be used in this run. What [`super::interpreter::unusable`] says.
+    Unusable(String),
+}
+
+/// Why there is no worker.
+#[derive(Debug)]
+pub(super) enum Unstarted {
+    /// This run is to end.
+    Interrupted,
+    /// This program was refused a process, memory or files, which says nothing about the interpreter; the cause.
+    Refused(String),
+    /// The interpreter is of no use; the reason.
+    Unusable(String),
 }
 
 /// A worker that has shaken hands.
@@ -77,7 +91,8 @@ struct Sent {
 }
 
 impl<'i> Worker<'i> {
-    /// Starts one and waits for its greeting.
+    /// Starts one and waits for its greeting. One that is killed meanwhile is started once more: whoever did that may
+    /// have had other reasons.
     ///
     /// # Errors
     /// It cannot be started, or greets as another interpreter than `interpreter`.
@@ -85,24 +100,26 @@ impl<'i> Worker<'i> {
         interpreter: &Interpreter,
         limit: Option<Duration>,
         interrupt: &'i Interrupt,
-    ) -> Result<Self> {
+    ) -> Result<Self, Unstarted> {
         let Some(format) = interpreter.format() else {
-            bail!("the bytecode of {} is not known to this pyc-txn", Quoted(&interpreter.path));
+            return Err(Unstarted::Unusable(UNKNOWN_FORMAT.into()));
         };
-        let failed = |cause: String| {
-            anyhow::anyhow!("cannot start {} as a worker: {cause}", Quoted(&interpreter.path))
-        };
-        let mut process = Process::start(&interpreter.path, interpreter.rights, SCRIPT, interrupt)
-            .map_err(|cause| failed(crate::disk::cause(&cause)))?;
-        let greeting = process.receive(HELLO.len() + 4, Some(Instant::now() + START));
-        match greeting.map_err(|broken| failed(broken.to_string()))?.strip_prefix(HELLO) {
-            Some(magic) if magic == interpreter.dialect.magic => {}
-            Some(_) => {
-                return Err(failed("its magic number is another one than it said before".into()));
-            }
-            None => return Err(failed("it does not greet as a worker does".into())),
+        let mut greeted = greet(interpreter, interrupt)?;
+        if matches!(&greeted, Err(Broken::Ended(status, _)) if status.signal().is_some()) {
+            greeted = greet(interpreter, interrupt)?;
         }
-        Ok(Self { process, format, limit, sent: None })
+        let unusable = |why: &dyn std::fmt::Display| {
+            Unstarted::Unusable(format!("it cannot be started as a worker: {why}"))
+        };
+        match greeted {
+            Ok((process, magic)) if magic == interpreter.dialect.magic => {
+                Ok(Self { process, format, limit, sent: None })
+            }
+            Ok(_) => Err(unusable(&"its magic number is another one than it said before")),
+            Err(Broken::Interrupted) => Err(Unstarted::Interrupted),
+            Err(Broken::TimedOut(_)) => Err(unusable(&Broken::TimedOut(START))),
+            Err(broken) => Err(unusable(&broken)),
+        }
     }
 
     /// Sends a batch. Whether that worked is said by [`Worker::receive`]. All of it has the time limit of one
@@ -150,14 +167,16 @@ impl<'i> Worker<'i> {
         let head = self.process.receive(12, deadline)?;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (status, length, warnings) = (word(0), word(4), word(8));
-        if status > 1 || length > LONGEST || warnings > LONGEST {
+        if status > 2 || length > LONGEST || warnings > LONGEST {
             let what = format!("a frame that is none ({status:#x}, {length:#x}, {warnings:#x})");
             return Err(Broken::Garbage(what));
         }
         let mut payload = self.process.receive(length as usize, deadline)?;
         let warnings = self.process.receive(warnings as usize, deadline)?;
-        if status == 1 {
-            return read_refusal(&payload);
+        match status {
+            0 => {}
+            1 => return read_refusal(&payload),
+            _ => return Ok(Outcome::Unable(String::from_utf8_lossy(&payload).into_owned())),
         }
         self.accept(&mut payload, filename)?;
         Ok(Outcome::Code { code: payload, warnings: String::from_utf8_lossy(&warnings).into_owned() })
@@ -175,6 +194,20 @@ impl<'i> Worker<'i> {
         code.resize(length);
         Ok(())
     }
+}
+
+/// Starts an interpreter as a worker; the magic number with which it greets.
+fn greet<'i>(
+    interpreter: &Interpreter,
+    interrupt: &'i Interrupt,
+) -> Result<Result<(Process<'i>, Vec<u8>), Broken>, Unstarted> {
+    let started = Process::start(&interpreter.path, interpreter.rights, SCRIPT, interrupt);
+    let mut process = started.map_err(|error| Unstarted::Refused(cause(&error)))?;
+    let greeting = process.receive(HELLO.len() + 4, Some(Instant::now() + START));
+    Ok(greeting.and_then(|greeting| match greeting.strip_prefix(HELLO) {
+        Some(magic) => Ok((process, magic.to_vec())),
+        None => Err(Broken::Garbage("it does not greet as a worker does".into())),
+    }))
 }
 
 /// What goes before a source. With `more` the answer may be kept back until the rest of the batch is answered.

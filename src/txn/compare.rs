@@ -52,10 +52,7 @@ impl Comparison<'_> {
                 actions.extend(compile.map(Action::Compile));
             }
         }
-        let is_gone = |remnant: &Remnant| {
-            let source = remnant.source();
-            (listing.complete || asked.contains(&source)) && !listing.sources.contains_key(&source)
-        };
+        let is_gone = |remnant: &Remnant| listing.misses(&remnant.source(), asked);
         let is_left =
             |remnant: &Remnant| remnant.is_temporary() && listing.sources.contains_key(&remnant.source());
         let remains = shelf.remains.iter().filter(|name| !shelf.published.contains_key(*name));

@@ -23,6 +23,7 @@ use super::source::{self, Source};
 use super::staging::{Spot, Staging};
 use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
+use crate::buffer::Buffer;
 use crate::cache::{Key, Origin, Store};
 use crate::disk::{Dir, Identity};
 use crate::python::interpreter::Interpreter;
@@ -142,6 +143,9 @@ impl<'a> Compilation<'a> {
             let site = self.around.sites.get(&batch.directories[intent.directory].number);
             match (self.around.team.find(compile.interpreter), site) {
                 (Member::Gone, _) => self.settle(intent, Outcome::Vanished),
+                (Member::Unusable(why), _) => {
+                    self.settle(intent, lost(why.to_owned(), Identity::default()));
+                }
                 (Member::Present(number), Some(Ok(_))) => {
                     let size = intent.size();
                     order.push(((Reverse(size.max(BATCH as u64)), number, Reverse(size)), index));
@@ -172,6 +176,13 @@ impl Ends for Compilation<'_> {
         let outcome = self.around.finish(&ready, outcome)?;
         self.settle(ready.task.intent(), outcome);
         Ok(())
+    }
+
+    fn reread(&self, ready: &Ready) -> Option<Buffer> {
+        let path = ready.task.portion.batch.path(ready.task.intent());
+        let source = source::read(self.around.root, &path).ok()?;
+        let is_same = source.identity == ready.source.identity && hash(&source.bytes) == ready.source_hash;
+        is_same.then_some(source.bytes)
     }
 }
 
@@ -269,9 +280,9 @@ impl Surroundings<'_> {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
                 Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source })))
             }
-            worker::Outcome::Lost(broken) => {
-                let message = broken.to_string();
-                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source })))
+            worker::Outcome::Lost(broken) => Ok(lost(broken.to_string(), source)),
+            worker::Outcome::Unable(message) | worker::Outcome::Unusable(message) => {
+                Ok(lost(message, source))
             }
         }
     }
@@ -308,6 +319,11 @@ fn outcome(ready: &Ready, code: Code<'_>, pyc: Identity, place: usize) -> Outcom
     let (source, source_hash) = (ready.source.identity, ready.source_hash);
     let facts = Facts { source, source_hash, code_hash, canonical: true, pyc, warnings, reused };
     Outcome::Compiled(Box::new(facts), place)
+}
+
+/// The outcome of a source that has no bytecode through no fault of its own, perhaps.
+fn lost(message: String, source: Identity) -> Outcome {
+    Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source }))
 }
 
 fn hash(bytes: &[u8]) -> Hash {

@@ -1,6 +1,8 @@
-//! Interpreters, asked once: the journal remembers what each binary said, by the binary's identity.
+//! Interpreters, asked once: the journal remembers what each binary said, by the binary's identity; and this process
+//! what each said or failed to say, because one that hangs takes half a minute.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
@@ -9,6 +11,7 @@ use super::journal::Journal;
 use crate::disk::{Identity, Quoted, cause};
 use crate::interrupt::Interrupt;
 use crate::python::interpreter::{Interpreter, binary_identity};
+use crate::python::pool::Interrupted;
 
 /// The number of an interpreter that no journal knows: a dry run writes none.
 const UNKNOWN: InterpreterId = InterpreterId(-1);
@@ -42,7 +45,7 @@ pub fn resolve(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Res
     if let Some(compiler) = remembered(journal, &path, identity)? {
         return Ok(compiler);
     }
-    let interpreter = Interpreter::ask(&path, interrupt)?;
+    let interpreter = ask_once(&path, identity, interrupt)?;
     let id = journal.remember(&interpreter, &identity.unwrap_or_default())?;
     Ok(Compiler { id, interpreter })
 }
@@ -69,8 +72,29 @@ pub fn resolve_quietly(journal: Option<&Journal>, path: &Path, interrupt: &Inter
     let remembered = journal.map(|journal| remembered(journal, &path, identity)).transpose()?.flatten();
     match remembered {
         Some(compiler) => Ok(compiler),
-        None => Ok(Compiler { id: UNKNOWN, interpreter: Interpreter::ask(&path, interrupt)? }),
+        None => Ok(Compiler { id: UNKNOWN, interpreter: ask_once(&path, identity, interrupt)? }),
     }
+}
+
+/// What a binary said of itself, or why it did not.
+type Answer = std::result::Result<Interpreter, String>;
+
+/// What was answered in this process, by which binary at which path.
+static ANSWERS: Mutex<Vec<(PathBuf, Option<Identity>, Answer)>> = Mutex::new(Vec::new());
+
+/// Asks an interpreter, unless this process has done so before.
+fn ask_once(path: &Path, binary: Option<Identity>, interrupt: &Interrupt) -> Result<Interpreter> {
+    let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let earlier = answers.iter().find(|(other, at, _)| other == path && *at == binary);
+    if let Some((.., answer)) = earlier {
+        return answer.clone().map_err(anyhow::Error::msg);
+    }
+    let answer = Interpreter::ask(path, interrupt).map_err(|error| format!("{error:#}"));
+    if interrupt.signalled() {
+        return Err(Interrupted.into());
+    }
+    answers.push((path.to_owned(), binary, answer.clone()));
+    answer.map_err(anyhow::Error::msg)
 }
 
 fn remembered(journal: &Journal, path: &Path, identity: Option<Identity>) -> Result<Option<Compiler>> {

@@ -248,7 +248,8 @@ pub struct Facts {
 pub enum Fault {
     /// The compiler refuses it. It will do so again, so it is not asked again while the source stays as it is.
     Refused,
-    /// The worker was lost over it: crashed, hung, answered garbage. Tried again with the next commit.
+    /// The worker was lost over it: crashed, hung, answered garbage; or had too little memory; or the interpreter cannot
+    /// be used. Tried again with the next commit.
     Lost,
     /// It, or the place of its target, cannot be used. Tried again with the next commit.
     Unreadable,

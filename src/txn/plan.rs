@@ -244,7 +244,7 @@ impl Planner<'_> {
         wishes: &Wishes<'_>,
         plan: &mut Plan,
     ) {
-        match tree::list(self.root, directory, names) {
+        match tree::list(self.root, directory, names, &mut plan.problems) {
             Ok(listing) => {
                 self.comparison(wishes).add(listing, owner, shelf, names, plan);
             }

@@ -79,7 +79,7 @@ impl Recording {
     /// Compiles what is pending. With `held` the staged files wait for a later commit, and recovery keeps them.
     ///
     /// # Errors
-    /// A failure of the medium, a worker that cannot be started, or the interrupt. The journal says what state
+    /// A failure of the medium, or the interrupt. The journal says what state
     /// the transaction is in then; [`super::recover::roll_back`] is the way on.
     pub fn stage(self, writer: &mut Writer<'_>, setting: &Setting<'_>, held: bool) -> Result<Staged> {
         let shares = writer.journal.shares(self.0)?;

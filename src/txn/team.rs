@@ -6,24 +6,35 @@ use anyhow::{Result, anyhow};
 
 use super::compilers;
 use super::intent::{InterpreterId, Share};
+use super::journal::{Journal, JournalError};
 use super::lock::Writer;
 use crate::disk;
 use crate::interrupt::Interrupt;
-use crate::python::interpreter::Interpreter;
+use crate::python::interpreter::{Interpreter, UNKNOWN_FORMAT, is_about_interpreter, unusable};
+use crate::python::pool::Interrupted;
 
 /// The interpreters.
 pub(super) struct Team {
     pub(super) interpreters: Vec<Interpreter>,
-    /// By the journal's number; `None` for one that is gone, or calls itself otherwise now.
-    index: HashMap<InterpreterId, Option<usize>>,
+    /// By the journal's number.
+    index: HashMap<InterpreterId, Place>,
+}
+
+/// What is known of an interpreter that was asked for.
+enum Place {
+    Present(usize),
+    Gone,
+    Unusable(String),
 }
 
 /// Whether there is an interpreter.
-pub(super) enum Member {
+pub(super) enum Member<'a> {
     /// Yes, of this index.
     Present(usize),
-    /// Not any more.
+    /// Not any more, or it calls itself otherwise now.
     Gone,
+    /// There is one, but it cannot compile, for this reason.
+    Unusable(&'a str),
     /// It was not asked for, or its filesystem is not mounted.
     Unknown,
 }
@@ -32,7 +43,7 @@ impl Team {
     /// The interpreters of `shares`.
     ///
     /// # Errors
-    /// The journal cannot be read or written.
+    /// The journal cannot be read or written; [`Interrupted`].
     pub(super) fn gather(writer: &mut Writer<'_>, shares: &[Share], interrupt: &Interrupt) -> Result<Self> {
         let known = compilers::known(&writer.journal)?;
         let mut team = Self { interpreters: Vec::new(), index: HashMap::new() };
@@ -47,26 +58,44 @@ impl Team {
             {
                 continue;
             }
-            let now = match before {
+            let place = match before {
                 Some(before) if before.interpreter.path.exists() => {
-                    let now = compilers::resolve(&mut writer.journal, &before.interpreter.path, interrupt)?;
-                    Some(now.interpreter).filter(|now| now.cache_tag == before.interpreter.cache_tag)
+                    team.place(&mut writer.journal, &before.interpreter, interrupt)?
                 }
-                _ => None,
+                _ => Place::Gone,
             };
-            let index = now.map(|interpreter| {
-                team.interpreters.push(interpreter);
-                team.interpreters.len() - 1
-            });
-            team.index.insert(share.interpreter, index);
+            team.index.insert(share.interpreter, place);
         }
         Ok(team)
     }
 
-    pub(super) fn find(&self, id: InterpreterId) -> Member {
+    /// Looks for an interpreter where it was, and adds it if it is there. One that does not answer as a Python does, or
+    /// whose bytecode this program does not know, is no reason to do nothing for the others.
+    fn place(&mut self, journal: &mut Journal, before: &Interpreter, interrupt: &Interrupt) -> Result<Place> {
+        let now = match compilers::resolve(journal, &before.path, interrupt) {
+            Ok(now) => now.interpreter,
+            Err(error) if error.is::<JournalError>() || error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                let why = format!("{error:#}");
+                let is_said = is_about_interpreter(&why);
+                return Ok(Place::Unusable(if is_said { why } else { unusable(&before.path, &why) }));
+            }
+        };
+        if now.cache_tag != before.cache_tag {
+            return Ok(Place::Gone);
+        }
+        if now.format().is_none() {
+            return Ok(Place::Unusable(unusable(&now.path, UNKNOWN_FORMAT)));
+        }
+        self.interpreters.push(now);
+        Ok(Place::Present(self.interpreters.len() - 1))
+    }
+
+    pub(super) fn find(&self, id: InterpreterId) -> Member<'_> {
         match self.index.get(&id) {
-            Some(Some(index)) => Member::Present(*index),
-            Some(None) => Member::Gone,
+            Some(Place::Present(index)) => Member::Present(*index),
+            Some(Place::Gone) => Member::Gone,
+            Some(Place::Unusable(why)) => Member::Unusable(why),
             None => Member::Unknown,
         }
     }

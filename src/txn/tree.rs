@@ -20,6 +20,8 @@ pub struct Listing {
     pub sources: BTreeMap<OsString, Identity>,
     /// Names of sources under which there is none: they stand for something else, or for a symlink that leads nowhere.
     pub vacant: Vec<OsString>,
+    /// Names that were asked for and could not be examined.
+    pub(super) unexamined: Vec<OsString>,
     /// Whether these are all its sources: not just those that were named, and none that could not be examined.
     pub complete: bool,
     /// The directory itself; `None` where nothing was looked for, or it could not be opened.
@@ -42,19 +44,30 @@ pub fn is_source_name(name: &OsStr) -> bool {
     name.as_bytes().strip_suffix(b".py").is_some_and(|stem| !stem.is_empty())
 }
 
-/// Lists the named sources of one directory only; a name that is none, or not there, is left out.
+/// Lists the named sources of one directory only; a name that is none, or not there, is left out. A source that cannot be
+/// examined is described in `problems`.
 ///
 /// # Errors
-/// The directory, or a source in it, cannot be examined.
-pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> Result<Listing, disk::Error> {
+/// The directory cannot be opened.
+pub fn list(
+    root: &Root,
+    directory: &Path,
+    names: &[OsString],
+    problems: &mut Vec<String>,
+) -> Result<Listing, disk::Error> {
     let mut listing = Listing { directory: directory.to_owned(), ..Listing::default() };
     let dir = match Dir::open(&root.on_disk(directory)) {
         Err(error) if error.is_missing() => return Ok(listing),
         dir => dir?,
     };
     for name in names {
-        if let Some(identity) = examine(root, directory, &dir, name)? {
-            listing.sources.insert(name.clone(), identity);
+        match examine(root, directory, &dir, name) {
+            Ok(Some(identity)) => drop(listing.sources.insert(name.clone(), identity)),
+            Ok(None) => {}
+            Err(error) => {
+                listing.unexamined.push(name.clone());
+                problems.push(error.to_string());
+            }
         }
     }
     listing.dir = Some(dir);
@@ -62,6 +75,12 @@ pub fn list(root: &Root, directory: &Path, names: &[OsString]) -> Result<Listing
 }
 
 impl Listing {
+    /// Whether it is known that a source is not there; `asked` are those that were looked for.
+    pub(super) fn misses(&self, source: &OsString, asked: &[OsString]) -> bool {
+        let is_known = self.complete || asked.contains(source) && !self.unexamined.contains(source);
+        is_known && !self.sources.contains_key(source)
+    }
+
     /// Opens the directory and examines the sources `names` in it: relative to the directory, which spares the way to
     /// it for every file. What cannot be examined is described in `problems`, and then the listing is not complete.
     pub(super) fn fill(&mut self, root: &Root, names: Vec<OsString>, problems: &mut Vec<String>) {

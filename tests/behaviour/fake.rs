@@ -2,7 +2,7 @@
 //!
 //! A fake is a script that answers what it is through the real Python, and as a worker does what the first line
 //! of a source says: `# worker: STATEMENT`. The statement may set `code` (what to answer instead of the compiled
-//! source) and `dump` (how to marshal it), and may call `ready()` and `held()`.
+//! source) and `dump` (how to marshal it), and may call `ready()`, `held()` and `token()`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -33,6 +33,13 @@ def held():
     ready()
     with open(HERE + "/release", "rb", 0) as pipe:
         pipe.read(1)
+
+def token():
+    "Whether the test has laid out a token; it is taken."
+    try:
+        return bool(os.read(os.open(HERE + "/release", os.O_RDONLY | os.O_NONBLOCK), 1))
+    except BlockingIOError:
+        return False
 
 def compile(source, name, *rest, **options):
     orders.clear()
@@ -95,7 +102,14 @@ impl Fake {
         Pid::from_raw(line.trim().parse().unwrap()).unwrap()
     }
 
-    /// Lets one worker that is held go on.
+    /// How many times workers have said that they are ready since this was last asked.
+    pub fn times_ready(&self) -> usize {
+        let mut said = [0; 4096];
+        let length = (&self.ready).read(&mut said).unwrap_or_default();
+        said[..length].iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// Lets one worker that is held go on, or lays out a token for one that asks.
     pub fn release(&self) {
         (&self.release).write_all(b"!").unwrap();
     }

@@ -37,8 +37,8 @@ pub const PLACES: [&str; 5] = [
 
 pub type Environment<'a> = &'a [(&'a str, &'a str)];
 
-/// A Python of the next version: the installed one under another name.
-const NEXT: &str = r#"#!/usr/bin/python3 -S
+/// A Python of another version: the installed one under another name. As a worker it does WORKER first.
+const OTHER: &str = r#"#!/usr/bin/python3 -S
 import os, sys
 arguments = sys.argv[1:]
 options = [each for each in arguments if each in ("-O", "-S", "-s", "-B")]
@@ -49,7 +49,7 @@ else:
     script = arguments[arguments.index("-c") + 1]
     if "version_info" in script:
         code += "sys.version_info = VERSION\n"
-    code += script
+    code += (WORKER if "pyc-txn worker" in script else "") + script
 os.execv("/usr/bin/python3", ["python3", *options, "-c", code])
 "#;
 
@@ -106,16 +106,22 @@ pub fn write(path: &str, content: &str) {
 /// Installs a Python of the next version in a system whose files are where `at` says; its name and its tag.
 pub fn a_python_of_the_next_version(at: &dyn Fn(&str) -> PathBuf) -> (String, String) {
     let name = filled("pythonNEXT");
-    let path = at(&format!("/usr/bin/{name}"));
-    let version = format!("({}, 0, 'final', 0)", filled("NEXT").replace('.', ", "));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, filled(&NEXT.replace("TAG", "~next").replace("VERSION", &version))).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_python(&at(&format!("/usr/bin/{name}")), &filled("NEXT"), "");
     (name, filled("~next"))
 }
 
+/// Writes a Python of another version (`3.12`), which does `startup` when it is started as a worker.
+pub fn write_python(path: &Path, version: &str, startup: &str) {
+    let tuple = format!("({}, 0, 'final', 0)", version.replace('.', ", "));
+    let tag = format!("cpython-{}", version.replace('.', ""));
+    let program = OTHER.replace("TAG", &tag).replace("VERSION", &tuple);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, program.replace("WORKER", &format!("{:?}", format!("{startup}\n")))).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Lays overlays over `/usr` and `/var` and puts the package there.
-fn set_up(world: &World, case: &Case<'_>) {
+pub fn set_up(world: &World, case: &Case<'_>) {
     let upper = world.beside("upper");
     fs::create_dir_all(&upper).unwrap();
     mount(&["-t", "tmpfs", "none", upper.to_str().unwrap()]);

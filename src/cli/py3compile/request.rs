@@ -11,11 +11,13 @@ use crate::debian::packages;
 use crate::debian::pythons::{self, Home, Version};
 use crate::debian::versions;
 use crate::disk::{Quoted, cause};
+use crate::python::pool::Interrupted;
 use crate::txn::compilers::{self, Compiler};
-use crate::txn::journal::Journal;
+use crate::txn::journal::{Journal, JournalError};
 use crate::txn::plan::{self, Plan, Planner, Wishes};
 use crate::txn::tree;
 
+use super::super::newer;
 use super::super::selection;
 use super::super::session::Run;
 use super::Arguments;
@@ -119,20 +121,48 @@ impl Request {
         excludes
     }
 
-    /// The plan for it, with interpreters resolved and remembered.
-    pub(super) fn plan(&self, run: &Run<'_>, journal: &mut Journal) -> Result<Plan> {
+    /// The plan for it, with interpreters resolved and remembered. `newer` are then those that are newer than this
+    /// program, for which nothing is planned.
+    pub(super) fn plan(
+        &self,
+        run: &Run<'_>,
+        journal: &mut Journal,
+        newer: &mut Vec<Compiler>,
+    ) -> Result<Plan> {
         let root = &run.config.root;
-        let mut compilers = Vec::new();
-        for path in self.versions.iter().filter_map(|&version| pythons::executable(root, version)) {
-            compilers.push(compilers::resolve_or_remember(journal, &path, run.interrupt)?);
-        }
+        let mut plan = Plan { problems: self.problems.clone(), ..Plan::default() };
+        let resolved = self.compilers(run, journal, &mut plan.problems)?;
+        *newer = newer::among(&resolved);
+        let compilers = newer::without(&resolved);
         let known = compilers::known(journal)?;
         let planner = Planner { root, journal: Some(journal), known: &known, taker: None };
-        let mut plan = Plan { problems: self.problems.clone(), ..Plan::default() };
         for part in &self.parts {
             plan.append(self.plan_part(run, &planner, part, &compilers)?);
         }
         Ok(plan)
+    }
+
+    /// The interpreters of the versions. One that cannot be used is a problem, unless it is the only one.
+    fn compilers(
+        &self,
+        run: &Run<'_>,
+        journal: &mut Journal,
+        problems: &mut Vec<String>,
+    ) -> Result<Vec<Compiler>> {
+        let (mut compilers, mut failures) = (Vec::new(), Vec::new());
+        for &version in &self.versions {
+            let Some(path) = pythons::executable(&run.config.root, version) else { continue };
+            match compilers::resolve_or_remember(journal, &path, run.interrupt) {
+                Ok(compiler) => compilers.push(compiler),
+                Err(error) if error.is::<JournalError>() || error.is::<Interrupted>() => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        if compilers.is_empty() && !failures.is_empty() {
+            return Err(failures.swap_remove(0));
+        }
+        problems.extend(failures.iter().map(|error| format!("{error:#}")));
+        Ok(compilers)
     }
 
     fn plan_part(

@@ -250,12 +250,18 @@ fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<LedgerEntry> {
 }
 
 fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<FailureEntry> {
+    let message: String = row.get(first + 6)?;
     Ok(FailureEntry {
-        refused: row.get(first)?,
+        refused: row.get(first)? && !is_lack(&message),
         interpreter: InterpreterId(row.get(first + 1)?),
         identity: identity(row, first + 2)?,
-        message: row.get(first + 6)?,
+        message,
     })
+}
+
+/// Whether a refusal is of a kind that says nothing of the source; earlier versions took these for final.
+fn is_lack(message: &str) -> bool {
+    message == "MemoryError: " || ["OSError: ", "SystemError: "].iter().any(|kind| message.starts_with(kind))
 }
 
 /// Brings the ledger up to the outcomes of a transaction.

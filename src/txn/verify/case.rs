@@ -66,13 +66,12 @@ impl Scope<'_> {
         }
     }
 
-    /// Whether it is known of a source that it is not there.
-    fn misses(&self, listing: &Listing, source: &OsString) -> bool {
-        let asked = match self {
-            Self::Everything => listing.complete,
-            Self::Of(sources) | Self::Only(_, sources) => listing.complete || sources.contains(source),
-        };
-        asked && !listing.sources.contains_key(source)
+    /// The sources that were looked for by their names.
+    fn asked(&self) -> &[OsString] {
+        match self {
+            Self::Everything => &[],
+            Self::Of(sources) | Self::Only(_, sources) => sources,
+        }
     }
 }
 
@@ -159,11 +158,13 @@ impl Expectations<'_> {
         }
         let name = remnant.source();
         let source = listing.sources.get(&name).copied();
-        if source.is_none() && !scope.misses(listing, &name) {
+        if source.is_none() && !listing.misses(&name, scope.asked()) {
             return None;
         }
         // What nobody here compiles or reads, or has no source, is not missed.
-        if pyc.is_none() && (source.is_none() || reader.is_none()) {
+        let is_compiled =
+            reader.is_some_and(|reader| self.readers.all[reader].interpreter.format().is_some());
+        if pyc.is_none() && (source.is_none() || !is_compiled) {
             return None;
         }
         let mode = entry.as_ref().map_or(self.wishes.mode, |entry| entry.mode);

@@ -35,11 +35,13 @@ pub enum Class {
     Orphan,
     /// The temporary file of a writer that was interrupted.
     Leftover,
+    /// For a Python that is newer than this program, which cannot judge it.
+    Unknown,
 }
 
 impl Class {
     /// Every class, in the order of summaries.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Valid,
         Self::Foreign,
         Self::Missing,
@@ -51,6 +53,7 @@ impl Class {
         Self::Unreadable,
         Self::Orphan,
         Self::Leftover,
+        Self::Unknown,
     ];
 
     /// The word for it.
@@ -68,6 +71,7 @@ impl Class {
             Self::Unreadable => "unreadable",
             Self::Orphan => "orphan",
             Self::Leftover => "leftover",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -91,7 +95,7 @@ pub(super) struct Verdict {
 impl Verdict {
     /// A verdict that is as bad as its class is.
     pub(super) fn new(class: Class, reason: impl Into<String>) -> Self {
-        let wrong = !matches!(class, Class::Valid | Class::Foreign);
+        let wrong = !matches!(class, Class::Valid | Class::Foreign | Class::Unknown);
         Self { class, reason: reason.into(), wrong }
     }
 

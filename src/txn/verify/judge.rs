@@ -76,7 +76,8 @@ impl Judge<'_> {
         let is_closed = !self.quick && is_closed(listing, cache);
         for case in cases {
             let mut verdict = self.case(&listing.directory, cache, case);
-            if is_closed && !verdict.wrong && case.pyc.is_some() {
+            let is_judged = !verdict.wrong && verdict.class != Class::Unknown;
+            if is_closed && is_judged && case.pyc.is_some() {
                 verdict = Verdict::new(Class::Unreadable, "others may not look into its directory");
             }
             let Verdict { class, reason, wrong } = verdict;
@@ -98,6 +99,7 @@ impl Judge<'_> {
     }
 
     fn case(&self, directory: &Path, cache: &Cache, case: &Case) -> Verdict {
+        let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
         match case.pyc {
             None if case.entry.is_some() => {
                 return Verdict::new(Class::Missing, "it was published and is gone");
@@ -106,10 +108,12 @@ impl Judge<'_> {
             _ if case.remnant.is_temporary() => {
                 return Verdict::new(Class::Leftover, "its writer was interrupted");
             }
+            Some(_) if case.source.is_some() && reader.is_some_and(|reader| reader.format().is_none()) => {
+                return Verdict::new(Class::Unknown, "its Python is newer than this pyc-txn");
+            }
             Some(Kind::File) => {}
             Some(_) => return Verdict::new(Class::Invalid, "it is not a regular file"),
         }
-        let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
         match (case.source, reader) {
             (None, reader) => self.orphan(case, cache, reader),
             (Some(_), None) if case.entry.is_some() => {
@@ -136,7 +140,7 @@ impl Judge<'_> {
         let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
             interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
         };
-        let reader = reader.filter(|_| !self.quick);
+        let reader = reader.filter(|reader| !self.quick && reader.format().is_some());
         match reader.map(|interpreter| (interpreter, read(cache, case, interpreter))) {
             Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
                 Verdict::new(Class::Orphan, "it has no source, and it is damaged")

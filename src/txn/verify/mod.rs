@@ -179,7 +179,7 @@ impl Verifier<'_> {
             }
             let Place { directory, sources, only, shelf } = place;
             let scope = only.as_ref().map_or(Scope::Of(&sources), |only| Scope::Only(only, &sources));
-            match tree::list(root, &directory, &sources) {
+            match tree::list(root, &directory, &sources, &mut findings.problems) {
                 Ok(listing) => look(&judge, &expectations, &listing, shelf, scope, &mut findings),
                 Err(error) => findings.problems.push(error.to_string()),
             }

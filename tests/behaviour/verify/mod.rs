@@ -14,8 +14,8 @@ mod repair;
 mod scope;
 mod table;
 
-/// The words for what is wrong, and the two for what is not.
-const WORDS: [&str; 11] = [
+/// The words for what is wrong, and the three for what is not.
+const WORDS: [&str; 12] = [
     "valid",
     "foreign",
     "missing",
@@ -27,6 +27,7 @@ const WORDS: [&str; 11] = [
     "unreadable",
     "orphan",
     "leftover",
+    "unknown",
 ];
 
 /// What `--json` says.
