@@ -33,7 +33,7 @@ pub(super) fn complaint(compiler: &Compiler) -> String {
     unusable(&compiler.interpreter.path, UNKNOWN_FORMAT)
 }
 
-/// Has the original compile for `newer` what a commit is asked for.
+/// Calls the original for each of `newer`, with the paths and packages of a commit.
 pub(super) fn compile_selected(
     run: &Run<'_>,
     newer: &[Compiler],
@@ -47,7 +47,7 @@ pub(super) fn compile_selected(
     together(newer.iter().map(each))
 }
 
-/// Has the original compile for `newer` what it is called for with `words`, but for the range of versions.
+/// Calls the original for each of `newer` with `words`, which have no range of versions.
 pub(super) fn compile_as_called(run: &Run<'_>, newer: &[Compiler], words: &[OsString]) -> Status {
     together(newer.iter().map(|compiler| compile(run, compiler, &[words.to_vec()])))
 }

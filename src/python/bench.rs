@@ -19,7 +19,7 @@ use super::pycache::Level;
 use super::worker::{Outcome, Request, START, Unstarted, Worker};
 use crate::buffer::Buffer;
 
-/// What this run has learned of an interpreter, by all its workers.
+/// The state of an interpreter in this run, as all threads know it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Why no more workers of it are started.
@@ -82,8 +82,8 @@ impl<'p, E: Ends> Bench<'p, E> {
         }
     }
 
-    /// What the worker of an interpreter answers; `None` without a worker. One that is lost is put away, and so is one
-    /// that ran out of something: the next may have it.
+    /// Waits for the answer of an interpreter's worker; `None` without a worker. A worker that is lost is put away, and
+    /// so is one that ran out of memory or files: the next may have them.
     fn answer(&mut self, interpreter: usize) -> Result<Option<Result<Vec<Outcome>, Broken>>> {
         let place = &mut self.workers[interpreter];
         let Some(worker) = place else { return Ok(None) };
@@ -110,8 +110,8 @@ impl<'p, E: Ends> Bench<'p, E> {
         Ok(outcomes)
     }
 
-    /// The outcome of a source that was alone with a worker that is lost: what another one answers. A time limit is not
-    /// waited for twice.
+    /// Sends a source whose worker was lost over it alone to a new worker; its outcome. A time limit is not waited for
+    /// twice.
     fn once_more(&mut self, job: &mut Job<E::Ready>, mut broken: Broken) -> Result<Option<Outcome>> {
         let may_help = !matches!(broken, Broken::TimedOut(_));
         if let Some(source) = may_help.then(|| self.ends.reread(&job.ready)).flatten() {
@@ -130,7 +130,7 @@ impl<'p, E: Ends> Bench<'p, E> {
         Ok(Some(about_interpreter.map_or(Outcome::Lost(broken), |why| Outcome::Unusable(why.clone()))))
     }
 
-    /// Has an interpreter compile an empty source.
+    /// Has a new worker compile an empty source; gives the interpreter up if it cannot.
     fn test(&mut self, interpreter: usize) -> Result<()> {
         let limit = self.pool.limit.map_or(START, |limit| limit.min(START));
         let Some(mut worker) = self.start(interpreter, Some(limit))? else { return Ok(()) };

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::confine::Rights;
 use super::header::Dialect;
 use super::marshal::Format;
-use super::process::Process;
+use super::process::{Broken, Process};
 use crate::disk::{Identity, Quoted};
 use crate::interrupt::Interrupt;
 
@@ -65,16 +65,32 @@ impl Interpreter {
                 Ok(interpreter) => return Ok(interpreter),
                 Err(error) => failures.push(error),
             }
+            // More rights do not help an interpreter that hangs, and each attempt takes half a minute.
+            if failures.last().is_some_and(anyhow::Error::is::<Silent>) {
+                break;
+            }
         }
         let Some(last) = failures.pop() else { bail!("no rights to run an interpreter with") };
         bail!("{}", unusable(path, &format!("{last:#}")))
     }
 }
 
-/// What a message says that is about an interpreter.
+/// An interpreter that does not answer in time.
+#[derive(Debug)]
+struct Silent;
+
+impl std::fmt::Display for Silent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it did not answer within {} s", PATIENCE.as_secs())
+    }
+}
+
+impl std::error::Error for Silent {}
+
+/// The words that stand in each message about an interpreter, and in no other.
 const UNUSABLE: &str = " cannot be used as an interpreter: ";
 
-/// Why a Python is of no use that is newer than this program.
+/// The reason why a Python that is newer than this program cannot be used.
 pub const UNKNOWN_FORMAT: &str = "its bytecode is not known to this pyc-txn";
 
 /// The message that the interpreter at `path` is of no use, and why.
@@ -108,7 +124,10 @@ pub fn binary_identity(path: &Path) -> Result<Option<Identity>> {
 fn ask(path: &Path, rights: Rights, interrupt: &Interrupt) -> Result<Interpreter> {
     let deadline = Some(Instant::now() + PATIENCE);
     let mut process = Process::start(path, rights, QUESTION, interrupt)?;
-    let answer = process.receive(ANSWER, deadline).map_err(|broken| anyhow::anyhow!("{broken}"))?;
+    let answer = process.receive(ANSWER, deadline).map_err(|broken| match broken {
+        Broken::TimedOut(_) => anyhow::Error::new(Silent),
+        broken => anyhow::anyhow!("{broken}"),
+    })?;
     parse(&answer).map(|(dialect, cache_tag)| Interpreter {
         path: path.to_owned(),
         dialect,

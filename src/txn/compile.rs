@@ -321,7 +321,7 @@ fn outcome(ready: &Ready, code: Code<'_>, pyc: Identity, place: usize) -> Outcom
     Outcome::Compiled(Box::new(facts), place)
 }
 
-/// The outcome of a source that has no bytecode through no fault of its own, perhaps.
+/// The outcome of a source that the next commit tries again.
 fn lost(message: String, source: Identity) -> Outcome {
     Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source }))
 }

@@ -1,5 +1,5 @@
-//! Interpreters, asked once: the journal remembers what each binary said, by the binary's identity; and this process
-//! what each said or failed to say, because one that hangs takes half a minute.
+//! Interpreters, asked once: the journal remembers the answer of each binary, by the binary's identity. This process
+//! remembers failures too, because one that hangs takes half a minute.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -76,10 +76,10 @@ pub fn resolve_quietly(journal: Option<&Journal>, path: &Path, interrupt: &Inter
     }
 }
 
-/// What a binary said of itself, or why it did not.
+/// An interpreter as it describes itself, or the reason why it does not.
 type Answer = std::result::Result<Interpreter, String>;
 
-/// What was answered in this process, by which binary at which path.
+/// The answers that this process was given, by path and binary.
 static ANSWERS: Mutex<Vec<(PathBuf, Option<Identity>, Answer)>> = Mutex::new(Vec::new());
 
 /// Asks an interpreter, unless this process has done so before.

@@ -99,7 +99,7 @@ fn of_several_that_are_named_one_that_does_not_answer_is_left_out() {
 }
 
 #[test]
-fn where_the_only_supported_one_does_not_answer_that_is_said() {
+fn the_reason_is_said_if_the_only_supported_interpreter_does_not_answer() {
     let system = Installation::with_programs();
     system.install("pkg", &["a.py"]);
     let python = system.at("/usr/bin/python3.98");
@@ -146,7 +146,22 @@ fn an_interpreter_is_asked_once_in_a_run() {
 }
 
 #[test]
-fn where_no_process_can_be_started_it_is_said_once_and_the_next_run_makes_up_for_it() {
+fn an_interpreter_that_hangs_is_waited_for_once() {
+    let world = World::new();
+    let fake = Fake::new(&world);
+    world.write("a.py", "x = 1\n");
+    let ready = world.beside("ready");
+    fs::write(fake.path(), format!("#!/bin/sh\necho >{}\nexec sleep 1000\n", ready.display())).unwrap();
+    let outcome = commit(&world, &[fake.path(), PYTHON], &[])
+        .exits(1)
+        .says("cannot be used as an interpreter: it did not answer within 30 s")
+        .says("compiled 1 ");
+    assert_eq!(fake.times_ready(), 1, "{}", outcome.context());
+    is_said_once(&outcome);
+}
+
+#[test]
+fn a_run_that_can_start_no_process_says_so_once_and_the_next_makes_up_for_it() {
     let world = World::new();
     if !has_program("strace", "a refused fork") {
         return;

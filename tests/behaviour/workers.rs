@@ -188,7 +188,7 @@ fn a_source_that_changed_while_its_worker_was_lost_is_read_again() {
 }
 
 #[test]
-fn what_another_run_may_answer_otherwise_is_no_refusal() {
+fn an_error_that_another_run_may_not_have_is_no_refusal() {
     for error in ["MemoryError", "OSError(24, 'Too many open files')", "SystemError('odd')"] {
         let (world, fake) = with_a_token(&format!("exec(\"raise {error}\")"));
         world.write("good.py", "x = 1\n");
@@ -207,7 +207,7 @@ fn what_another_run_may_answer_otherwise_is_no_refusal() {
 }
 
 #[test]
-fn what_an_earlier_version_took_for_a_refusal_is_tried_again() {
+fn a_lack_of_memory_that_an_earlier_version_took_for_a_refusal_is_tried_again() {
     let (world, fake) = with_a_token("exec(\"raise MemoryError\")");
     fake.release();
     commit(&world, &fake, &[]).exits(1);

@@ -259,7 +259,8 @@ fn failure(row: &Row<'_>, first: usize) -> rusqlite::Result<FailureEntry> {
     })
 }
 
-/// Whether a refusal is of a kind that says nothing of the source; earlier versions took these for final.
+/// Whether a refusal says nothing about the source, because memory or files were lacking. Earlier versions took these
+/// for final.
 fn is_lack(message: &str) -> bool {
     message == "MemoryError: " || ["OSError: ", "SystemError: "].iter().any(|kind| message.starts_with(kind))
 }
