@@ -144,6 +144,20 @@ fn leftovers(state: &Dir, journal: &Journal) -> Result<Vec<i64>> {
     Ok(leftovers)
 }
 
+/// Tells what waits for filesystems that are not mounted, or cannot be written to.
+fn tell_of_filesystems(report: &Report) {
+    let say = super::report::result;
+    for WaitingReport { mount, intents } in &report.waiting {
+        say(&format!(
+            "{intents} pending wait for the filesystem of {mount}: mount it and run 'pyc-txn commit', or 'pyc-txn \
+             rollback' drops them"
+        ));
+    }
+    for place in &report.places {
+        say(&format!("the staging directory {place} could not be removed; the next run tries again"));
+    }
+}
+
 fn tell(report: &Report) {
     let say = super::report::result;
     let busy = report.busy == Some(true);
@@ -174,12 +188,6 @@ fn tell(report: &Report) {
             _ => format!("transaction {id} is decided but not finished; 'pyc-txn recover' finishes it"),
         });
     }
-    for WaitingReport { mount, intents } in &report.waiting {
-        say(&format!(
-            "{intents} of them wait for the filesystem of {mount}: mount it and run 'pyc-txn commit', or 'pyc-txn \
-             rollback' drops them"
-        ));
-    }
     if report.open.is_empty() {
         say("no transaction is open");
     }
@@ -188,9 +196,7 @@ fn tell(report: &Report) {
             say(&format!("staged files of transaction {id} are left over; 'pyc-txn recover' removes them"));
         }
     }
-    for place in &report.places {
-        say(&format!("the staging directory {place} could not be removed; the next run tries again"));
-    }
+    tell_of_filesystems(report);
     say(&format!("{} targets are published", report.published));
     tell_failures(&report.failures);
     if !report.warnings.is_empty() {

@@ -1,10 +1,10 @@
 //! Reach: what is pending for filesystems that are not mounted just now.
 //!
 //! Owns whether the open transaction has anything that can be done. A directory is out of reach while its filesystem is
-//! not mounted: nothing is concluded from what is missing there, and its intents stay pending, as do those of an
-//! interpreter whose filesystem is not mounted. Nobody waits for them: a
-//! transaction goes on without them, also after its decision, because every file that stands there is whole, and they are
-//! compiled once the filesystem is back.
+//! not mounted: nothing is concluded from files that are missing there, and its intents stay pending, as do those of an
+//! interpreter whose filesystem is not mounted. Nobody waits for them: a transaction goes on without them, also after its
+//! decision. That is sound because every file that stands there is whole, the old one or the new one; the rest is compiled
+//! once the filesystem is back. A transaction that stayed `committing` instead would keep every other from its decision.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

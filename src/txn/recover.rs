@@ -7,7 +7,7 @@
 //! | recording | perhaps staged files | they are removed; the intents are pending, also those with an outcome |
 //! | staged | staged files, durable | rolled back: they are removed, the intents are pending again |
 //! | staged, held | the same | nothing: `pyc-txn stage` meant it so |
-//! | committing | some files staged, some in place | published and settled |
+//! | committing | some files staged, some in place | published and settled; for a filesystem that is not mounted: pending again |
 //! | committing, held | retired files moved aside, some perhaps not | the same, unless more is to be retired |
 //! | committed, rolled-back | perhaps staged files | they are removed |
 

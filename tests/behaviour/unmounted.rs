@@ -71,7 +71,7 @@ fn what_is_recorded_for_a_filesystem_that_is_not_mounted_stays_pending() {
             }
             world.run(&["stage"]).exits(0).says("nothing is pending in reach");
             assert_eq!(world.query::<i64>(transactions), before);
-            let waits = format!("2 of them wait for the filesystem of {}: mount it", bound.display());
+            let waits = format!("2 pending wait for the filesystem of {}: mount it", bound.display());
             world.run(&["status"]).exits(0).says("is recording: 2 pending").says(&waits);
             let json = world.run(&["status", "--json"]).exits(0).stdout;
             let status: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -108,7 +108,7 @@ fn what_is_recorded_for_an_interpreter_that_is_not_mounted_stays_pending() {
             says_nothing(world.run(&["hook", "boot"]));
         }
         assert_eq!(pending(&world), 1);
-        let waits = format!("1 of them wait for the filesystem of {}: mount it", at.display());
+        let waits = format!("1 pending wait for the filesystem of {}: mount it", at.display());
         world.run(&["status"]).exits(0).says("is recording: 1 pending").says(&waits);
         bind();
         world.run(&["hook", "boot"]).exits(0).says("compiled 1 ");

@@ -159,7 +159,7 @@ fn what_is_decided_for_a_filesystem_that_is_not_mounted_is_pending_until_it_is()
         assert_eq!(boot.stdout.clone() + &boot.stderr, "", "{}", boot.context());
         world.commit().exits(0).says("nothing to do");
         assert_eq!(world.query::<i64>(transactions), before, "{}", boot.context());
-        let status = world.run(&["status"]).exits(0).says("6 of them wait for the filesystem of ");
+        let status = world.run(&["status"]).exits(0).says("6 pending wait for the filesystem of ");
         status.says("/.pyc-txn-1-").says("could not be removed; the next run tries again");
         assert!(is_left_in(&bound.behind.join("pkg")));
         // It is back.

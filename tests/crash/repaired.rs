@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::rounds::memory;
 use crate::stopped::FEWEST;
-use crate::support::{Outcome, World};
+use crate::support::{Outcome, World, write_leftover};
 
 /// All bytecode, by name.
 type Bytecode = BTreeMap<String, Vec<u8>>;
@@ -47,7 +47,7 @@ impl Wreck {
         change("altered.py", |bytes| [&bytes[..16], &renamed(&bytes[16..])[..]].concat());
         change("deep/header.py", |bytes| bytes[..9].to_vec());
         fs::remove_file(world.pyc("missing.py")).unwrap();
-        fs::write(world.pyc("deep/right.py").with_extension("pyc.140237"), "half").unwrap();
+        write_leftover(&world.pyc("deep/right.py").with_extension("pyc.140237"));
         let closed = world.tree().join("unreadable/__pycache__");
         fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
         self.old = self.bytecode();

@@ -39,9 +39,9 @@ pub struct PendingElsewhere {
     pub intents: u64,
 }
 
-/// The pending intents of the transaction ?1.
+/// The intents of the open transaction ?1: all are pending, also those to which an interrupted run gave an outcome.
 const PENDING: &str = "FROM intents JOIN directories ON directories.id = directory
-    LEFT JOIN interpreters ON interpreters.id = interpreter WHERE txn = ?1 AND outcome IS NULL";
+    LEFT JOIN interpreters ON interpreters.id = interpreter WHERE txn = ?1";
 
 /// Whether one of them needs another filesystem than that at ?2.
 const ELSEWHERE: &str = "coalesce(directories.mount, ?2) <> ?2 OR coalesce(interpreters.mount, ?2) <> ?2";
@@ -110,7 +110,7 @@ impl Journal {
         })
     }
 
-    /// Whether a transaction has pending intents that need no other filesystem than the system's own, as far as that is
+    /// Whether the open transaction has intents that need no other filesystem than the system's own, as far as that is
     /// known.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Journal {
         self.read(|connection| connection.query_row(&query, (txn.0, ROOT), |row| row.get(0)))
     }
 
-    /// The other filesystems that pending intents of a transaction need: the mount points of that of their directory and
+    /// The other filesystems that intents of the open transaction need: the mount points of that of their directory and
     /// that of their interpreter, and how many they are.
     ///
     /// # Errors

@@ -47,34 +47,31 @@ impl Journal {
     pub fn remember(&mut self, interpreter: &Interpreter, binary: &Identity) -> Result<InterpreterId> {
         let mount = Mounts::below(Path::new("/")).point(&interpreter.path).map(Path::to_owned);
         let id = self.write("journal: remember interpreter", |write| {
-            write
-                .query_row(
-                    "INSERT INTO interpreters
+            let id: i32 = write.query_row(
+                "INSERT INTO interpreters
                      (path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (path, cache_tag, magic) DO UPDATE SET
                      as_nobody = excluded.as_nobody, inode = excluded.inode, size = excluded.size,
                      mtime = excluded.mtime, ctime = excluded.ctime
                  RETURNING id",
-                    (
-                        interpreter.path.as_os_str().as_bytes(),
-                        &interpreter.cache_tag,
-                        interpreter.dialect.magic,
-                        interpreter.dialect.version.0,
-                        interpreter.dialect.version.1,
-                        interpreter.rights == Rights::Nobody,
-                        binary.inode.cast_signed(),
-                        binary.size.cast_signed(),
-                        binary.mtime,
-                        binary.ctime,
-                    ),
-                    |row| row.get::<_, i32>(0),
-                )
-                .and_then(|id| {
-                    let mount = mount.as_ref().map(|mount| mount.as_os_str().as_bytes());
-                    write.execute("UPDATE interpreters SET mount = ?2 WHERE id = ?1", (id, mount))?;
-                    Ok(id)
-                })
+                (
+                    interpreter.path.as_os_str().as_bytes(),
+                    &interpreter.cache_tag,
+                    interpreter.dialect.magic,
+                    interpreter.dialect.version.0,
+                    interpreter.dialect.version.1,
+                    interpreter.rights == Rights::Nobody,
+                    binary.inode.cast_signed(),
+                    binary.size.cast_signed(),
+                    binary.mtime,
+                    binary.ctime,
+                ),
+                |row| row.get(0),
+            )?;
+            let mount = mount.as_ref().map(|mount| mount.as_os_str().as_bytes());
+            write.execute("UPDATE interpreters SET mount = ?2 WHERE id = ?1", (id, mount))?;
+            Ok(id)
         })?;
         Ok(InterpreterId(id))
     }
