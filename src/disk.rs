@@ -16,7 +16,7 @@ mod quote;
 
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
-pub use identity::Identity;
+pub use identity::{Identity, seconds};
 pub use look::{Kind, examine};
 pub use quote::{Escaped, Quoted};
 

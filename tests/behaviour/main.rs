@@ -44,6 +44,7 @@ mod schemas;
 mod seals;
 mod signals;
 mod sources;
+mod times;
 mod twins;
 mod verify;
 mod wholes;

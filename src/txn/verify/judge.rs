@@ -162,13 +162,13 @@ impl Judge<'_> {
             Ok(mode) => mode,
             Err(invalid) => return Some(Verdict::new(Class::Invalid, invalid.to_string())),
         };
-        let has = |header: &[u8]| pair.pyc.bytes.starts_with(header);
         if mode == Invalidation::Timestamp {
-            let fits = has(dialect.header(mode, &pair.seen, &[]).as_bytes());
-            return (!fits).then(|| Verdict::new(Class::Stale, "its source has another time or size"));
+            let other = dialect.difference(&pair.pyc.bytes, &pair.seen)?;
+            return Some(Verdict::new(Class::Stale, format!("its source has another {other}")));
         }
         let source = self.source(pair)?;
-        let fits = has(dialect.header(mode, &source.identity, &source.bytes).as_bytes());
+        let header = dialect.header(mode, &source.identity, &source.bytes);
+        let fits = pair.pyc.bytes.starts_with(header.as_bytes());
         (!fits).then(|| Verdict::new(Class::Stale, "its source has another hash"))
     }
 
