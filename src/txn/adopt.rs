@@ -92,7 +92,9 @@ impl Candidate {
             source: source.identity,
             source_hash,
             code_hash: self.code_hash,
-            canonical: false,
+            // What was published is still what it was.
+            compiler: entry.map_or(compile.interpreter, |entry| entry.interpreter),
+            canonical: entry.is_some_and(|entry| entry.canonical),
             pyc: self.identity,
             warnings: String::new(),
             reused: false,

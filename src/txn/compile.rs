@@ -15,10 +15,12 @@ use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, pyc_mode};
 use super::flush::Progress;
-use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
+use super::intent::{
+    Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, InterpreterId, Outcome,
+};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
-use super::reuse::{Found, Spare};
+use super::reuse::{Found, Sought, Spare};
 use super::site::Site;
 use super::source::{self, Source};
 use super::staging::{Spot, Staging};
@@ -77,6 +79,8 @@ pub(super) struct Ready {
     source: Source,
     header: crate::python::header::Header,
     source_hash: Hash,
+    /// Who compiles it.
+    compiler: InterpreterId,
     /// Under which its code is in the cache, if there is one.
     key: Option<Key>,
 }
@@ -194,9 +198,10 @@ impl Surroundings<'_> {
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
         let bytes = std::mem::take(&mut source.bytes);
         let key = self.cache.map(|_| key(compile, interpreter, &filename, &source_hash));
-        let ready = Ready { task: task.clone(), source, header, source_hash, key };
+        let compiler = self.team.number(number);
+        let ready = Ready { task: task.clone(), source, header, source_hash, compiler, key };
         if !compile.force
-            && let Some(outcome) = self.reuse(&ready, compile, interpreter)?
+            && let Some(outcome) = self.reuse(&ready, compile, number)?
         {
             return Ok(Err(outcome));
         }
@@ -213,10 +218,13 @@ impl Surroundings<'_> {
     }
 
     /// The outcome of an intent whose source was compiled before, here or elsewhere.
-    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
+    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: usize) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
         let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
-        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, &ready.source_hash);
+        let is_compilers = |other| self.team.compiles_as(interpreter, other);
+        let interpreter = &self.team.interpreters[interpreter];
+        let sought = Sought { interpreter, is_compilers: &is_compilers, source_hash: &ready.source_hash };
+        let earlier = portion.earlier.find(id, (&pyc, self.state), &sought);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
@@ -243,7 +251,7 @@ impl Surroundings<'_> {
 
     /// Writes the staged file of compiled code.
     fn finish(&self, ready: &Ready, outcome: worker::Outcome) -> Result<Outcome> {
-        let source = ready.source.identity;
+        let (source, compiler) = (ready.source.identity, Some(ready.compiler));
         match outcome {
             worker::Outcome::Code { code, warnings } => {
                 let hash = hash(&code);
@@ -254,11 +262,11 @@ impl Surroundings<'_> {
             }
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
-                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source })))
+                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source, compiler })))
             }
             worker::Outcome::Lost(broken) => {
                 let message = broken.to_string();
-                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source })))
+                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source, compiler })))
             }
         }
     }
@@ -292,8 +300,8 @@ impl Surroundings<'_> {
 /// The outcome of an intent whose staged file is `pyc`, in the place of this number.
 fn outcome(ready: &Ready, code: Code<'_>, pyc: Identity, place: usize) -> Outcome {
     let Code { hash: code_hash, warnings, reused, .. } = code;
-    let (source, source_hash) = (ready.source.identity, ready.source_hash);
-    let facts = Facts { source, source_hash, code_hash, canonical: true, pyc, warnings, reused };
+    let (source, source_hash, compiler) = (ready.source.identity, ready.source_hash, ready.compiler);
+    let facts = Facts { source, source_hash, code_hash, compiler, canonical: true, pyc, warnings, reused };
     Outcome::Compiled(Box::new(facts), place)
 }
 
@@ -308,6 +316,8 @@ fn key(compile: &Compile, interpreter: &Interpreter, filename: &[u8], source_has
         filename,
         magic: interpreter.dialect.magic,
         cache_tag: &interpreter.cache_tag,
+        release: &interpreter.release,
+        architecture: &interpreter.architecture,
         level: compile.level.number(),
     })
 }

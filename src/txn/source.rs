@@ -46,7 +46,12 @@ pub(super) fn read(root: &Root, path: &Path) -> io::Result<Result<Source, Outcom
 /// The outcome of a source that cannot be used.
 pub(super) fn unreadable(why: &str) -> Outcome {
     let source = Identity::default();
-    Outcome::Failed(Box::new(Failure { fault: Fault::Unreadable, message: why.to_owned(), source }))
+    Outcome::Failed(Box::new(Failure {
+        fault: Fault::Unreadable,
+        message: why.to_owned(),
+        source,
+        compiler: None,
+    }))
 }
 
 /// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.

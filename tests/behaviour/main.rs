@@ -36,6 +36,7 @@ mod packages;
 mod publishing;
 mod py3clean;
 mod py3compile;
+mod releases;
 mod removal;
 mod reproducible;
 mod retired;

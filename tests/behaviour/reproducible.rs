@@ -113,20 +113,21 @@ fn what_compileall_writes_is_the_same_when_canonical() {
 }
 
 #[test]
-fn bytecode_that_was_taken_over_is_made_canonical_when_it_is_used_again() {
+fn bytecode_that_was_taken_over_is_not_used_again() {
     let world = World::new();
     let source = world.write("a.py", "def f(x): return x in {'c', 'a b', None}\ndef g(x): return x, '.'\n");
     python::run(PYTHON, &format!("import py_compile; py_compile.compile({source:?}, doraise=True)"));
     world.commit().exits(0).says("adopted 1 ");
     let theirs = fs::read(world.pyc("a.py")).unwrap();
     set_mtime(&source);
-    world.commit().exits(0).says("reused 1 ");
-    let reused = fs::read(world.pyc("a.py")).unwrap();
-    assert_ne!(reused[16..], theirs[16..]);
+    // Nobody knows which release compiled it, and with which arithmetic.
+    world.commit().exits(0).says("compiled 1 ").does_not_say("reused");
+    let ours = fs::read(world.pyc("a.py")).unwrap();
+    assert_ne!(ours[16..], theirs[16..]);
     let compiled = committed(&world, |command| {
         command.arg(world.tree());
     });
-    assert_eq!(compiled.values().next(), Some(&reused));
+    assert_eq!(compiled.values().next(), Some(&ours));
 }
 
 fn set_mtime(source: &Path) {
