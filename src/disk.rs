@@ -12,12 +12,14 @@ mod error;
 pub mod fault;
 mod identity;
 mod look;
+mod manner;
 mod quote;
 
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::{Identity, seconds};
 pub use look::{Kind, examine};
+pub use manner::{Manner, Owners, has_acl};
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;

@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::audience::Audience;
 use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
 use super::source::Source;
@@ -22,9 +23,7 @@ pub(super) struct Candidate {
     header: Vec<u8>,
     code_hash: Hash,
     identity: Identity,
-    uid: u32,
-    /// Permission bits.
-    mode: u32,
+    audience: Audience,
 }
 
 impl Candidate {
@@ -51,13 +50,13 @@ impl Candidate {
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
         let mut code = Buffer::new(length);
         file.read_exact(&mut code).ok()?;
+        let audience = Audience::of(&file, &metadata).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {
             header,
             code_hash: *blake3::hash(&code).as_bytes(),
             identity: Identity::of_metadata(&metadata),
-            uid: metadata.uid(),
-            mode: metadata.mode() & 0o7777,
+            audience,
         })
     }
 
@@ -77,9 +76,11 @@ impl Candidate {
         entry: Option<&LedgerEntry>,
     ) -> Option<Facts> {
         let us = rustix::process::geteuid().as_raw();
-        let is_trusted = self.uid == source.uid || self.uid == us;
+        let is_trusted = self.audience.uid == source.audience.uid || self.audience.uid == us;
+        let is_for_the_same = self.audience.mode == source.audience.mode_of_bytecode()
+            && source.audience.misfit(&self.audience).is_none();
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
-        if !is_trusted || self.mode != pyc_mode(source.mode) || header.as_bytes() != self.header {
+        if !is_trusted || !is_for_the_same || header.as_bytes() != self.header {
             return None;
         }
         let is_of_this_source = match entry {
@@ -100,12 +101,6 @@ impl Candidate {
             reused: false,
         })
     }
-}
-
-/// The permissions of the bytecode of a source with permissions `mode`: as CPython's `_calc_mode` and
-/// `_write_atomic` have it, without the umask.
-pub(super) fn pyc_mode(mode: u32) -> u32 {
-    (mode | 0o200) & 0o666
 }
 
 /// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, pyc_mode};
+use super::adopt::Candidate;
 use super::flush::Progress;
 use super::intent::{
     Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, InterpreterId, Outcome,
@@ -27,7 +27,7 @@ use super::staging::{Spot, Staging};
 use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
-use crate::disk::{self, Dir, Identity};
+use crate::disk::{self, Dir, Identity, Manner};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -275,18 +275,36 @@ impl Surroundings<'_> {
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
         let parts = [ready.header.as_bytes(), code.bytes];
         let (number, spot) = self.spot(ready)?;
-        let pyc = spot.write(ready.task.intent(), pyc_mode(ready.source.mode), &parts)?;
+        let (audience, home) = (&ready.source.audience, self.home(ready)?);
+        let manner =
+            Manner { mode: audience.mode_of_bytecode(), home: home.as_ref(), owners: audience.owners() };
+        let pyc = spot.write(ready.task.intent(), &manner, &parts)?;
         self.staged.add(pyc.size);
         Ok(outcome(ready, code, pyc, number))
     }
 
     /// Makes a retired pyc the staged file, if it can be that; what it is on disk then, and the number of the place.
     fn take(&self, ready: &Ready, spare: &Spare) -> Result<Option<(Identity, usize)>> {
-        let mode = pyc_mode(ready.source.mode);
+        let Source { audience, .. } = &ready.source;
+        if self.site(&ready.task)?.passes_on || audience.owners().is_some() {
+            return Ok(None);
+        }
+        let mode = audience.mode_of_bytecode();
         let Some(path) = spare.renew(self.state, ready.header.as_bytes(), mode)? else { return Ok(None) };
         let (number, spot) = self.spot(ready)?;
         let taken = spot.take((self.state, path), ready.task.intent())?;
         Ok(taken.map(|pyc| (pyc, number)))
+    }
+
+    /// The directory whose own the staged file of an intent is to be, if that makes a difference. If it has gone just now,
+    /// the decision or publishing finds out.
+    fn home(&self, ready: &Ready) -> Result<Option<Dir>> {
+        let site = self.site(&ready.task)?;
+        let open = || {
+            let dir = Dir::open(&self.root.on_disk(&ready.task.directory().path)).ok()?;
+            if site.has_cache { dir.open_child(DIRECTORY).ok() } else { Some(dir) }
+        };
+        Ok(if site.passes_on { open() } else { None })
     }
 
     /// Where the staged file of an intent goes; the number of the place, first.

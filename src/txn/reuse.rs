@@ -86,9 +86,10 @@ impl Earlier {
             let retired = self.retired.get(&id).filter(is_it)?;
             let path = retired::path(retired.id);
             let file = state.open_file(&path).ok()?;
+            let is_plain = !disk::has_acl(&file);
             let Pyc { header, code, hash, metadata } =
                 Pyc::read(file, sought.interpreter, retired.code_hash)?;
-            Some(Found { code, hash, spare: Some(Spare { path, header, metadata }) })
+            Some(Found { code, hash, spare: is_plain.then_some(Spare { path, header, metadata }) })
         };
         published().or_else(retired)
     }

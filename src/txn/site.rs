@@ -24,6 +24,8 @@ pub(super) struct Site {
     pub(super) has_cache: bool,
     /// The permissions of its `__pycache__` if that is staged as a whole.
     pub(super) whole: Option<u32>,
+    /// Whether a file created there gets more from the directory than its place.
+    pub(super) passes_on: bool,
     /// The number of its staging directory.
     pub(super) place: usize,
 }
@@ -51,11 +53,12 @@ pub(super) fn prepare(
 ) -> Result<(Staging, Sites)> {
     let mut sites = Sites { all: HashMap::new(), sources: 0, bytes: 0 };
     let mut usable = Vec::new();
+    let labels = writer.state.is_labelled();
     for share in shares {
         let number = share.directory.number;
         if let Entry::Vacant(place) = sites.all.entry(number) {
             let path = root.on_disk(&share.directory.path);
-            let site = place.insert(examine(&path)?);
+            let site = place.insert(examine(&path, labels)?);
             usable.extend(site.is_ok().then_some((number, path)));
         }
         let is_present = matches!(team.find(share.interpreter), Member::Present(_));
@@ -75,8 +78,8 @@ pub(super) fn prepare(
 }
 
 /// Examines a directory that is to take bytecode; if it cannot, the outcome of what was to go there.
-fn examine(directory: &Path) -> Result<Result<Site, Outcome>> {
-    match Dir::open(directory).and_then(|dir| site(&dir)) {
+fn examine(directory: &Path, labels: bool) -> Result<Result<Site, Outcome>> {
+    match Dir::open(directory).and_then(|dir| site(&dir, labels)) {
         Ok(site) => Ok(Ok(site)),
         Err(error) if error.is_medium() => Err(error.into()),
         Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
@@ -84,10 +87,12 @@ fn examine(directory: &Path) -> Result<Result<Site, Outcome>> {
     }
 }
 
-fn site(dir: &Dir) -> Result<Site, disk::Error> {
+fn site(dir: &Dir, labels: bool) -> Result<Site, disk::Error> {
     let has_cache = dir.writable_child(DIRECTORY)?;
-    // What is made elsewhere and renamed inherits nothing.
-    let is_whole = !has_cache && !dir.bequeaths()?;
+    let passes_on =
+        if has_cache { dir.open_child(DIRECTORY)?.passes_on(labels)? } else { dir.passes_on(labels)? };
+    // What is made elsewhere and renamed inherits nothing; of a directory that is its bit, too, that makes it inherit.
+    let is_whole = !has_cache && !passes_on && !dir.sets_group()?;
     let whole = if is_whole { Some(dir.mode_of_child()?) } else { None };
-    Ok(Site { has_cache, whole, place: 0 })
+    Ok(Site { has_cache, whole, passes_on, place: 0 })
 }

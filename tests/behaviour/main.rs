@@ -41,6 +41,7 @@ mod removal;
 mod reproducible;
 mod retired;
 mod reuse;
+mod rights;
 mod schemas;
 mod seals;
 mod signals;
