@@ -33,6 +33,7 @@ mod names;
 mod originals;
 mod owner;
 mod packages;
+mod payloads;
 mod publishing;
 mod py3clean;
 mod py3compile;
