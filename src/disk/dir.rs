@@ -145,7 +145,7 @@ impl Dir {
         let mut file = File::from(fd);
         fault::step("write file", &path).map_err(failed)?;
         write_parts(&mut file, parts).map_err(failed)?;
-        manner.apply(&file, false).map_err(failed)?;
+        manner.apply(&file, &path, false).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
         Ok(Identity::of(&stat))
     }
@@ -160,7 +160,7 @@ impl Dir {
         let mut file = File::from(unnamed);
         fault::step("write file", &path).map_err(failed)?;
         write_parts(&mut file, parts).map_err(failed)?;
-        manner.apply(&file, true).map_err(failed)?;
+        manner.apply(&file, &path, true).map_err(failed)?;
         fault::step("name file", &path).map_err(failed)?;
         match self.link(&file, name).map_err(|errno| failed(errno.into())) {
             Ok(()) => {}

@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -60,6 +61,7 @@ impl Owners {
         if (now.st_uid, now.st_gid) != (uid, self.gid) {
             chown(file, Some(uid), self.gid)?;
         }
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
         match &self.acl {
             Some(acl) => rustix::fs::fsetxattr(file, ACL, acl, XattrFlags::empty()),
             None => match rustix::fs::fremovexattr(file, ACL) {
@@ -71,12 +73,13 @@ impl Owners {
 }
 
 impl Manner<'_> {
-    /// Brings an open file to what is to be, after it was created; `is_at_home`: in the right directory. To whom it cannot
-    /// be given it is not opened: then it is its owner's alone.
-    pub(super) fn apply(&self, file: &File, is_at_home: bool) -> io::Result<()> {
+    /// Gives a file that was just created to those whose it is to be; `path` is what it is created for, `is_at_home` says
+    /// whether that was in its home. Where it cannot be given away it is opened to nobody else.
+    pub(super) fn apply(&self, file: &File, path: &Path, is_at_home: bool) -> io::Result<()> {
         if self.home.is_none() && self.owners.is_none() {
             return Ok(());
         }
+        fault::step("change owners", path)?;
         let mut mode = self.mode;
         let stat = rustix::fs::fstat(file)?;
         if let Some(owners) = self.owners {
