@@ -31,6 +31,9 @@ pub struct Config {
     pub root: Root,
     /// The state directory, a path on disk.
     pub state_dir: PathBuf,
+    /// Whether the state directory may be created: not in somebody's payload, of which it would become a part, unless it
+    /// was asked for.
+    pub creates_state: bool,
     /// How, and whether, to compile.
     pub settings: Settings,
     /// How long to wait for another pyc-txn.
@@ -155,6 +158,13 @@ pub enum Verbosity {
     Normal,
     /// How it came about, too.
     Verbose,
+}
+
+/// Whether the root is an installed system, and no payload that is packed or copied as it is: dpkg or an earlier run has
+/// its state there.
+#[must_use]
+pub fn is_installed(root: &Root) -> bool {
+    ["/var/lib/dpkg", SYSTEM_STATE].iter().any(|state| root.on_disk(state.as_ref()).is_dir())
 }
 
 /// The state directory where none is named: the system's for root and for another root, else the user's own

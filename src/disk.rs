@@ -12,14 +12,16 @@ mod error;
 pub mod fault;
 mod identity;
 mod look;
+mod manner;
 mod mount;
 mod patience;
 mod quote;
 
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
-pub use identity::Identity;
+pub use identity::{Identity, seconds};
 pub use look::{Kind, examine};
+pub use manner::{Manner, Owners, has_acl};
 pub use mount::{Mounts, is_mounted};
 pub use patience::patiently;
 pub use quote::{Escaped, Quoted};

@@ -3,7 +3,7 @@
 //! Owns the way between a path as packages and bytecode have it (without the prefix) and the path on disk.
 //! Symlinks in a root lead to what they name inside it, not on the host.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -119,18 +119,21 @@ impl Root {
         Ok(File::from(patiently(open)?))
     }
 
+    /// What stands at `path` (without the prefix), through symlinks.
+    ///
+    /// # Errors
+    /// What `open(2)` or `stat(2)` say.
+    pub fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        if self.is_host() { std::fs::metadata(path) } else { self.open(path)?.metadata() }
+    }
+
     /// The identity of the regular file at `path` (without the prefix), through symlinks; `None` where there is
     /// no such file.
     ///
     /// # Errors
     /// What `open(2)` or `stat(2)` say.
     pub fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
-        let metadata = if self.is_host() {
-            std::fs::metadata(path)
-        } else {
-            self.open(path).and_then(|file| file.metadata())
-        };
-        match metadata {
+        match self.metadata(path) {
             Ok(metadata) if metadata.is_file() => Ok(Some(Identity::of_metadata(&metadata))),
             Ok(_) => Ok(None),
             Err(error) if is_gone(&error) => Ok(None),

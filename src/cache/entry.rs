@@ -17,7 +17,7 @@ use crate::buffer::Buffer;
 /// What separates these keys from all other hashes. The number goes up when the same source is to give other bytes
 /// than before: with the canonical form, the worker's way to compile, or this file's format. Entries of before are
 /// then used no more, and evicted.
-const CONTEXT: &str = "pyc-txn shared bytecode cache 1";
+const CONTEXT: &str = "pyc-txn shared bytecode cache 2";
 
 /// The bytes before the warnings.
 const HEAD: usize = 32 + 4;
@@ -36,6 +36,10 @@ pub struct Origin<'a> {
     pub magic: [u8; 4],
     /// The interpreter's cache tag: implementations may have the same magic number.
     pub cache_tag: &'a str,
+    /// The release of the interpreter: several have one magic number, and compile differently.
+    pub release: &'a str,
+    /// What it was built for: the compiler computes floats.
+    pub architecture: &'a str,
     /// The optimization level.
     pub level: u8,
 }
@@ -62,7 +66,11 @@ impl Key {
     pub fn of(origin: &Origin<'_>) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(origin.source_hash).update(&origin.magic).update(&[origin.level]);
-        for part in [origin.cache_tag.as_bytes(), origin.filename] {
+        for part in [origin.cache_tag, origin.release, origin.architecture]
+            .map(str::as_bytes)
+            .into_iter()
+            .chain([origin.filename])
+        {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         Self(*hasher.finalize().as_bytes())
@@ -142,6 +150,8 @@ mod tests {
             filename: filename.as_bytes(),
             magic: *b"\xa7\x0d\x0d\x0a",
             cache_tag,
+            release: "030b02f0",
+            architecture: "x86_64-linux-gnu",
             level: 0,
         }
     }
@@ -155,6 +165,8 @@ mod tests {
             Origin { filename: b"/b.py", ..plain() },
             Origin { magic: *b"\xa8\x0d\x0d\x0a", ..plain() },
             Origin { cache_tag: "cpython-312", ..plain() },
+            Origin { release: "030b07f0", ..plain() },
+            Origin { architecture: "i386-linux-gnu", ..plain() },
             Origin { level: 1, ..plain() },
             origin(&[1; 32], "1/a.py", "cpython-31"),
         ];

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Settings, Verbosity, default_state_dir};
+use crate::config::{Config, Settings, Verbosity, default_state_dir, is_installed};
 use crate::disk::{Quoted, cause};
 use crate::python::header::Invalidation;
 use crate::python::pycache::Level;
@@ -256,6 +256,7 @@ impl Arguments {
             Some(path) => std::path::absolute(path).map_err(|error| failed(path, error))?,
             None => default_state_dir(&root),
         };
+        let creates_state = general.state_dir.is_some() || general.root.is_none() || is_installed(&root);
         let mut settings = settings::read(&root, general.config.as_deref())?;
         self.command.apply(&mut settings);
         let patience = Duration::from_secs(general.wait);
@@ -264,7 +265,7 @@ impl Arguments {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        Ok(Config { root, state_dir, settings, patience, verbosity })
+        Ok(Config { root, state_dir, creates_state, settings, patience, verbosity })
     }
 
     /// Parses the command line; ends the program with status 2, or 0 after `--help`, where that is it.

@@ -132,7 +132,7 @@ pub(super) fn config(usual: &Usual, debug: &str) -> Result<Config> {
     let settings = settings::read(&root, None)?;
     let verbose = usual.verbose || std::env::var_os(debug).is_some_and(|value| value == "1");
     let verbosity = if verbose { Verbosity::Verbose } else { Verbosity::Quiet };
-    Ok(Config { root, state_dir, settings, patience: PATIENCE, verbosity })
+    Ok(Config { root, state_dir, creates_state: true, settings, patience: PATIENCE, verbosity })
 }
 
 impl Arguments {

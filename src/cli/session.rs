@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -127,9 +127,22 @@ impl fmt::Display for Incomplete {
 impl std::error::Error for Incomplete {}
 
 impl<'a> Run<'a> {
+    /// Opens the state directory, created if need be.
+    fn state(&self) -> Result<Dir> {
+        let Config { root, state_dir, creates_state, .. } = self.config;
+        if !creates_state {
+            bail!(
+                "{} is no installed system (it has no /var/lib/dpkg): a journal in it would become a part of it\n\
+                 hint: name a place for the journal with --state-dir, outside of a payload",
+                Quoted(root.path())
+            );
+        }
+        Ok(disk::create_state_dir(state_dir)?)
+    }
+
     /// Opens the journal for a write that needs no lock.
     pub(super) fn journal(&self) -> Result<Journal> {
-        let state = disk::create_state_dir(&self.config.state_dir)?;
+        let state = self.state()?;
         let mut journal = Journal::open(state.path())?;
         journal.write_for(self.command, &self.config.root, self.config.settings.history);
         Ok(journal)
@@ -158,7 +171,7 @@ impl<'a> Run<'a> {
 
     fn with_lock<T>(&self, retiring: Retiring, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let began = Instant::now();
-        let state = disk::create_state_dir(&self.config.state_dir)?;
+        let state = self.state()?;
         let mut lock = Lock::open(state.path())?;
         let waiting = || self.reporter.note("waiting for another pyc-txn to finish");
         let mut writer = lock.acquire(state, self.config.patience, waiting)?;

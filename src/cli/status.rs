@@ -51,6 +51,9 @@ struct InterpreterReport {
     cache_tag: String,
     /// Hexadecimal, as it stands in the header.
     magic: String,
+    /// `sys.hexversion`, hexadecimal.
+    release: String,
+    architecture: String,
     /// Whether the executable is there.
     present: bool,
     /// Whether this program knows its bytecode.
@@ -94,7 +97,11 @@ fn collect(run: &Run<'_>) -> Result<Report> {
     report.published = journal.published_count()?;
     report.failures = journal.failures()?;
     report.warnings = journal.warnings()?;
-    report.interpreters = journal.interpreters()?.into_iter().map(|(_, each, _)| describe(&each)).collect();
+    for (_, interpreter, _) in journal.interpreters()? {
+        // Of several releases that were at one path the latest is there.
+        report.interpreters.retain(|earlier| earlier.path != Escaped(&interpreter.path).to_string());
+        report.interpreters.push(describe(&interpreter));
+    }
     Ok(report)
 }
 
@@ -105,6 +112,8 @@ fn describe(interpreter: &crate::python::interpreter::Interpreter) -> Interprete
         version: format!("{major}.{minor}"),
         cache_tag: interpreter.cache_tag.clone(),
         magic: interpreter.dialect.magic.map(|byte| format!("{byte:02x}")).concat(),
+        release: interpreter.release.clone(),
+        architecture: interpreter.architecture.clone(),
         present: interpreter.path.exists(),
         known: interpreter.format().is_some(),
     }

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Error, Identity, Kind, Result, fault, patiently};
+use super::{Error, Identity, Kind, Manner, Owners, Result, fault, patiently};
 
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// The permission bits of everybody who may read a file.
+const READ: u32 = 0o444;
 
 /// An open directory, and the path it was opened by, for messages.
 #[derive(Debug)]
@@ -117,17 +120,56 @@ impl Dir {
     /// # Errors
     /// What `openat(2)` or `write(2)` say; a file that was begun is left for the caller's clean-up.
     pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32, parts: &[&[u8]]) -> Result<Identity> {
+        self.create_file_as(name, &Manner { mode, home: None, owners: None }, parts)
+    }
+
+    /// As [`Dir::create_file`], in this manner.
+    ///
+    /// # Errors
+    /// As [`Dir::create_file`].
+    pub fn create_file_as(
+        &self,
+        name: impl AsRef<OsStr>,
+        manner: &Manner<'_>,
+        parts: &[&[u8]],
+    ) -> Result<Identity> {
         let path = self.path.join(name.as_ref());
         let failed = |cause: io::Error| Error::new("write", &path, cause);
         fault::step("create file", &path).map_err(failed)?;
+        if let Some(created) = self.create_at_home(name.as_ref(), manner, parts)? {
+            return Ok(created);
+        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode));
+        let mode = Mode::from_raw_mode(manner.mode);
+        let open = || rustix::fs::openat(&self.fd, name.as_ref(), flags, mode);
         let fd = patiently(open).map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(fd);
         fault::step("write file", &path).map_err(failed)?;
         write_parts(&mut file, parts).map_err(failed)?;
+        manner.apply(&file, &path, false).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
         Ok(Identity::of(&stat))
+    }
+
+    /// Creates the file without a name in its home, and gives it the name in this directory; `None` where there is no
+    /// home, or it cannot be done that way.
+    fn create_at_home(&self, name: &OsStr, manner: &Manner<'_>, parts: &[&[u8]]) -> Result<Option<Identity>> {
+        let path = self.path.join(name);
+        let failed = |cause: io::Error| Error::new("write", &path, cause);
+        let Some(home) = manner.home else { return Ok(None) };
+        let Some(unnamed) = home.create_unnamed(manner.mode)? else { return Ok(None) };
+        let mut file = File::from(unnamed);
+        fault::step("write file", &path).map_err(failed)?;
+        write_parts(&mut file, parts).map_err(failed)?;
+        manner.apply(&file, &path, true).map_err(failed)?;
+        fault::step("name file", &path).map_err(failed)?;
+        match self.link(&file, name).map_err(|errno| failed(errno.into())) {
+            Ok(()) => {}
+            Err(error) if error.is_full() => return Err(error),
+            Err(_) => return Ok(None),
+        }
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        Ok(Some(Identity::of(&stat)))
     }
 
     /// Writes over the beginning of the file `name`, which is there and no symlink, in one go.
@@ -231,13 +273,18 @@ impl Dir {
     }
 
     /// Copies the file `name` of `from` to `to_name` in this directory, which must not exist, with its
-    /// permissions.
+    /// permissions; one that not everybody may read with its owners, too.
     ///
     /// # Errors
     /// As [`Dir::create_file`], or what reading says.
     pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
-        let (bytes, mode) = from.read_file(name)?;
-        self.create_file(to_name, mode, &[&bytes]).map(drop)
+        let failed = |cause: io::Error| Error::new("read", &from.path.join(name.as_ref()), cause);
+        let (bytes, mode) = from.read_file(name.as_ref())?;
+        let file = from.open_file(name.as_ref()).map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        let owners = Owners::of(&file, (stat.st_uid, stat.st_gid)).map_err(failed)?;
+        let owners = (mode & READ != READ).then_some(&owners);
+        self.create_file_as(to_name, &Manner { mode, home: None, owners }, &[&bytes]).map(drop)
     }
 
     /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file
@@ -248,12 +295,7 @@ impl Dir {
     /// There is no space left; any other failure is a no.
     pub fn shares_filesystem(&self, other: &Self) -> Result<bool> {
         const TRIAL: &str = "trial";
-        fault::step("try filesystem", &other.path).map_err(|cause| Error::new("try", &other.path, cause))?;
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let unnamed = match rustix::fs::openat(&other.fd, ".", flags, Mode::RUSR | Mode::WUSR) {
-            Ok(unnamed) => unnamed,
-            Err(errno) => return no_unless_full(Error::new("try", &other.path, errno)),
-        };
+        let Some(unnamed) = other.create_unnamed(0o600)? else { return Ok(false) };
         match self.link(&unnamed, TRIAL) {
             Ok(()) => self.remove_file(TRIAL),
             Err(errno) => no_unless_full(Error::new("try", &self.path, errno)),
@@ -261,8 +303,9 @@ impl Dir {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
-    fn link(&self, file: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    fn link(&self, file: impl AsFd, name: impl AsRef<OsStr>) -> rustix::io::Result<()> {
         use std::os::fd::AsRawFd;
+        let (file, name) = (file.as_fd(), name.as_ref());
         // AT_EMPTY_PATH needs a capability; /proc needs to be mounted. One of the two is nearly always there.
         rustix::fs::linkat(file, "", &self.fd, name, AtFlags::EMPTY_PATH).or_else(|_| {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());

@@ -116,21 +116,6 @@ impl Dir {
         Ok(self.stat()?.st_mode & 0o1777)
     }
 
-    /// Whether a directory that is made in this one gets more from it than its place: its group, or an ACL (acl(5)).
-    ///
-    /// # Errors
-    /// What `fstat(2)` or `fgetxattr(2)` say.
-    pub fn bequeaths(&self) -> Result<bool> {
-        if Mode::from_raw_mode(self.stat()?.st_mode).contains(Mode::SGID) {
-            return Ok(true);
-        }
-        match rustix::fs::fgetxattr(&self.fd, "system.posix_acl_default", &mut [0_u8; 0][..]) {
-            Ok(_) => Ok(true),
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(false),
-            Err(errno) => Err(Error::new("examine", &self.path, errno)),
-        }
-    }
-
     /// Makes sure that this process can put files into the directory `name` in this one, or make it where it is
     /// missing; says whether it is there.
     ///

@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::{SipHasher13, SipHasher24};
 
-use crate::disk::Identity;
+use crate::disk::{Identity, seconds};
 
 /// How Python finds out whether a pyc is still right (PEP 552).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Dialect {
             words.push(mode.flags().to_le_bytes());
         }
         if mode == Invalidation::Timestamp || !self.has_flags() {
-            words.extend([seconds(identity).to_le_bytes(), low_word(identity.size).to_le_bytes()]);
+            words.extend(stamp(identity));
         } else {
             let hash = self.source_hash(source).to_le_bytes();
             words.extend([[hash[0], hash[1], hash[2], hash[3]], [hash[4], hash[5], hash[6], hash[7]]]);
@@ -90,6 +90,21 @@ impl Dialect {
             place.copy_from_slice(word);
         }
         Header { bytes, length: words.len() * 4 }
+    }
+
+    /// What of time and size is another one in the header that `bytes` begin with, of a timestamp's mode, than that of
+    /// a source; `None`: nothing.
+    #[must_use]
+    pub fn difference(&self, bytes: &[u8], source: &Identity) -> Option<&'static str> {
+        let (words, _) = bytes.get(..self.header_length()).unwrap_or_default().as_chunks::<4>();
+        let [.., time, size] = words else { return Some("time and size") };
+        let expected = stamp(source);
+        match (*time == expected[0], *size == expected[1]) {
+            (true, true) => None,
+            (false, true) => Some("time"),
+            (true, false) => Some("size"),
+            (false, false) => Some("time and size"),
+        }
     }
 
     /// The mode of bytecode that begins with `bytes`.
@@ -145,15 +160,10 @@ impl Header {
     }
 }
 
-/// The modification time as the header has it, the low 32 bits: seconds as importlib has them, which is `int` of
-/// the double `os.stat` makes. In the last 120 ns of a second that is the next second.
-#[expect(clippy::cast_possible_truncation, reason = "truncating is what Python's int does")]
-#[expect(clippy::cast_precision_loss, reason = "the loss is the point")]
-fn seconds(identity: &Identity) -> u32 {
-    let (seconds, nanoseconds) =
-        (identity.mtime.div_euclid(1_000_000_000), identity.mtime.rem_euclid(1_000_000_000));
-    let time = seconds as f64 + 1e-9 * nanoseconds as f64;
-    low_word((time as i64).cast_unsigned())
+/// Time and size of a source as a header has them: of each the low 32 bits.
+fn stamp(identity: &Identity) -> [[u8; 4]; 2] {
+    let time = low_word(seconds(identity.mtime).cast_unsigned());
+    [time.to_le_bytes(), low_word(identity.size).to_le_bytes()]
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "PEP 552: the low 32 bits")]
@@ -179,19 +189,11 @@ mod tests {
         assert_eq!(header((3, 11), *b"\xa7\x0d\x0d\x0a", Invalidation::Timestamp), expected);
     }
 
-    /// The numbers are those of `int(os.stat(path).st_mtime)`.
     #[test]
-    fn seconds_are_rounded_as_importlib_rounds_them() {
-        for (mtime, expected) in [
-            (1_700_000_000_999_999_880, 1_700_000_000),
-            (1_700_000_000_999_999_881, 1_700_000_001),
-            (1_999_999_999, 1),
-            (2_147_483_653_999_999_999, 2_147_483_654),
-            (-500_000_000, 0),
-            (-1_500_000_000, u32::MAX),
-        ] {
-            assert_eq!(seconds(&Identity { mtime, ..IDENTITY }), expected, "{mtime}");
-        }
+    fn a_time_before_1970_has_the_low_bits_of_its_twos_complement() {
+        let time = |mtime| stamp(&Identity { mtime, ..IDENTITY })[0];
+        assert_eq!(time(-1_500_000_000), [0xff; 4]);
+        assert_eq!(time(-500_000_000), [0; 4]);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::audience::Audience;
 use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
 use super::source::Source;
@@ -25,9 +26,7 @@ pub(super) struct Candidate {
     header: Vec<u8>,
     code_hash: Hash,
     identity: Identity,
-    uid: u32,
-    /// Permission bits.
-    mode: u32,
+    audience: Audience,
 }
 
 impl Candidate {
@@ -54,13 +53,13 @@ impl Candidate {
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
         let mut code = Buffer::new(length);
         file.read_exact(&mut code).ok()?;
+        let audience = Audience::of(&file, &metadata).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {
             header,
             code_hash: *blake3::hash(&code).as_bytes(),
             identity: Identity::of_metadata(&metadata),
-            uid: metadata.uid(),
-            mode: metadata.mode() & 0o7777,
+            audience,
         })
     }
 
@@ -80,9 +79,11 @@ impl Candidate {
         entry: Option<&LedgerEntry>,
     ) -> Option<Facts> {
         let us = rustix::process::geteuid().as_raw();
-        let is_trusted = self.uid == source.uid || self.uid == us;
+        let is_trusted = self.audience.uid == source.audience.uid || self.audience.uid == us;
+        let is_for_the_same = self.audience.mode == source.audience.mode_of_bytecode()
+            && source.audience.misfit(&self.audience).is_none();
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
-        if !is_trusted || self.mode != pyc_mode(source.mode) || header.as_bytes() != self.header {
+        if !is_trusted || !is_for_the_same || header.as_bytes() != self.header {
             return None;
         }
         let is_of_this_source = match entry {
@@ -95,7 +96,9 @@ impl Candidate {
             source: source.identity,
             source_hash,
             code_hash: self.code_hash,
-            canonical: false,
+            // What was published is still what it was.
+            compiler: entry.map_or(compile.interpreter, |entry| entry.interpreter),
+            canonical: entry.is_some_and(|entry| entry.canonical),
             pyc: self.identity,
             warnings: String::new(),
             reused: false,
@@ -122,12 +125,6 @@ impl Filesystems {
     pub(super) fn into_dirs(self) -> impl Iterator<Item = Dir> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into_values()
     }
-}
-
-/// The permissions of the bytecode of a source with permissions `mode`: as CPython's `_calc_mode` and
-/// `_write_atomic` have it, without the umask.
-pub(super) fn pyc_mode(mode: u32) -> u32 {
-    (mode | 0o200) & 0o666
 }
 
 /// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.

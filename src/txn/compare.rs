@@ -14,6 +14,7 @@ use super::plan::{Plan, Wishes, located};
 use super::seal::Seal;
 use super::tree::{Cache, Listing};
 use crate::disk::Identity;
+use crate::python::interpreter::Interpreter;
 use crate::python::pycache::{Level, Remnant, Target};
 use crate::root::Root;
 
@@ -125,21 +126,27 @@ impl Comparison<'_> {
         !self.wishes.force
             && entry.mode == self.wishes.mode
             && entry.identity.same_content(seen)
-            && self.writes_the_same(entry.interpreter, compiler)
+            && self.loads(compiler, entry.interpreter)
     }
 
     fn is_still_refused(&self, failure: &FailureEntry, seen: &Identity, compiler: &Compiler) -> bool {
         !self.wishes.force
             && failure.refused
             && failure.identity.same_content(seen)
-            && self.writes_the_same(failure.interpreter, compiler)
+            && self.is_known(failure.interpreter, |refuser| compiler.interpreter.compiles_as(refuser))
     }
 
-    /// Whether the interpreter of this number is the same one, or writes the same bytecode.
-    fn writes_the_same(&self, id: InterpreterId, compiler: &Compiler) -> bool {
+    /// Whether an interpreter loads what the one of this number compiled, as Python itself sees it: a new release with
+    /// the same magic number goes on with the bytecode of the one before, and so do we. A whole system is not compiled
+    /// again because a bug of the compiler was mended; but nothing new is made of that code (`reuse`).
+    fn loads(&self, compiler: &Compiler, id: InterpreterId) -> bool {
         let dialect = compiler.interpreter.dialect;
-        id == compiler.id
-            || self.known.iter().any(|known| known.id == id && known.interpreter.dialect == dialect)
+        id == compiler.id || self.is_known(id, |known| known.dialect == dialect)
+    }
+
+    /// Whether this holds for the interpreter of this number.
+    fn is_known(&self, id: InterpreterId, holds: impl Fn(&Interpreter) -> bool) -> bool {
+        self.known.iter().any(|known| known.id == id && holds(&known.interpreter))
     }
 }
 

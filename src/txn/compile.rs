@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, Filesystems, pyc_mode};
+use super::adopt::{Candidate, Filesystems};
 use super::flush::Progress;
-use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
+use super::intent::{
+    Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, InterpreterId, Outcome,
+};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
-use super::reuse::{Found, Spare};
+use super::reuse::{Found, Sought, Spare};
 use super::site::{self, Site};
 use super::source::{self, Source};
 use super::staging::{Spot, Staging};
@@ -25,7 +27,7 @@ use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::buffer::Buffer;
 use crate::cache::{Key, Origin, Store};
-use crate::disk::{Dir, Identity};
+use crate::disk::{Dir, Identity, Manner};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
 use crate::python::pycache::DIRECTORY;
@@ -78,6 +80,8 @@ pub(super) struct Ready {
     source: Source,
     header: crate::python::header::Header,
     source_hash: Hash,
+    /// Who compiles it.
+    compiler: InterpreterId,
     /// Under which its code is in the cache, if there is one.
     key: Option<Key>,
 }
@@ -144,7 +148,7 @@ impl<'a> Compilation<'a> {
             match (self.around.team.find(compile.interpreter), site) {
                 (Member::Gone, _) => self.settle(intent, Outcome::Vanished),
                 (Member::Unusable(why), _) => {
-                    self.settle(intent, lost(why.to_owned(), Identity::default()));
+                    self.settle(intent, lost(why.to_owned(), Identity::default(), None));
                 }
                 (Member::Present(number), Some(Ok(_))) => {
                     let size = intent.size();
@@ -211,9 +215,10 @@ impl Surroundings<'_> {
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
         let bytes = std::mem::take(&mut source.bytes);
         let key = self.cache.map(|_| key(compile, interpreter, &filename, &source_hash));
-        let ready = Ready { task: task.clone(), source, header, source_hash, key };
+        let compiler = self.team.number(number);
+        let ready = Ready { task: task.clone(), source, header, source_hash, compiler, key };
         if !compile.force
-            && let Some(outcome) = self.reuse(&ready, compile, interpreter)?
+            && let Some(outcome) = self.reuse(&ready, compile, number)?
         {
             return Ok(Err(outcome));
         }
@@ -237,10 +242,13 @@ impl Surroundings<'_> {
     }
 
     /// The outcome of an intent whose source was compiled before, here or elsewhere.
-    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
+    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: usize) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
         let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
-        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, &ready.source_hash);
+        let is_compilers = |other| self.team.compiles_as(interpreter, other);
+        let interpreter = &self.team.interpreters[interpreter];
+        let sought = Sought { interpreter, is_compilers: &is_compilers, source_hash: &ready.source_hash };
+        let earlier = portion.earlier.find(id, (&pyc, self.state), &sought);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
@@ -267,7 +275,7 @@ impl Surroundings<'_> {
 
     /// Writes the staged file of compiled code.
     fn finish(&self, ready: &Ready, outcome: worker::Outcome) -> Result<Outcome> {
-        let source = ready.source.identity;
+        let (source, compiler) = (ready.source.identity, Some(ready.compiler));
         match outcome {
             worker::Outcome::Code { code, warnings } => {
                 let hash = hash(&code);
@@ -278,11 +286,11 @@ impl Surroundings<'_> {
             }
             worker::Outcome::Refused { line, message } => {
                 let message = if line == 0 { message } else { format!("{line}: {message}") };
-                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source })))
+                Ok(Outcome::Failed(Box::new(Failure { fault: Fault::Refused, message, source, compiler })))
             }
-            worker::Outcome::Lost(broken) => Ok(lost(broken.to_string(), source)),
+            worker::Outcome::Lost(broken) => Ok(lost(broken.to_string(), source, compiler)),
             worker::Outcome::Unable(message) | worker::Outcome::Unusable(message) => {
-                Ok(lost(message, source))
+                Ok(lost(message, source, compiler))
             }
         }
     }
@@ -291,18 +299,36 @@ impl Surroundings<'_> {
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
         let parts = [ready.header.as_bytes(), code.bytes];
         let (number, spot) = self.spot(ready)?;
-        let pyc = spot.write(ready.task.intent(), pyc_mode(ready.source.mode), &parts)?;
+        let (audience, home) = (&ready.source.audience, self.home(ready)?);
+        let manner =
+            Manner { mode: audience.mode_of_bytecode(), home: home.as_ref(), owners: audience.owners() };
+        let pyc = spot.write(ready.task.intent(), &manner, &parts)?;
         self.staged.add(pyc.size);
         Ok(outcome(ready, code, pyc, number))
     }
 
     /// Makes a retired pyc the staged file, if it can be that; what it is on disk then, and the number of the place.
     fn take(&self, ready: &Ready, spare: &Spare) -> Result<Option<(Identity, usize)>> {
-        let mode = pyc_mode(ready.source.mode);
+        let Source { audience, .. } = &ready.source;
+        if self.site(&ready.task)?.passes_on || audience.owners().is_some() {
+            return Ok(None);
+        }
+        let mode = audience.mode_of_bytecode();
         let Some(path) = spare.renew(self.state, ready.header.as_bytes(), mode)? else { return Ok(None) };
         let (number, spot) = self.spot(ready)?;
         let taken = spot.take((self.state, path), ready.task.intent())?;
         Ok(taken.map(|pyc| (pyc, number)))
+    }
+
+    /// The directory whose own the staged file of an intent is to be, if that makes a difference. If it has gone just now,
+    /// the decision or publishing finds out.
+    fn home(&self, ready: &Ready) -> Result<Option<Dir>> {
+        let site = self.site(&ready.task)?;
+        let open = || {
+            let dir = Dir::open(&self.root.on_disk(&ready.task.directory().path)).ok()?;
+            if site.has_cache { dir.open_child(DIRECTORY).ok() } else { Some(dir) }
+        };
+        Ok(if site.passes_on { open() } else { None })
     }
 
     /// Where the staged file of an intent goes; the number of the place, first.
@@ -316,14 +342,14 @@ impl Surroundings<'_> {
 /// The outcome of an intent whose staged file is `pyc`, in the place of this number.
 fn outcome(ready: &Ready, code: Code<'_>, pyc: Identity, place: usize) -> Outcome {
     let Code { hash: code_hash, warnings, reused, .. } = code;
-    let (source, source_hash) = (ready.source.identity, ready.source_hash);
-    let facts = Facts { source, source_hash, code_hash, canonical: true, pyc, warnings, reused };
+    let (source, source_hash, compiler) = (ready.source.identity, ready.source_hash, ready.compiler);
+    let facts = Facts { source, source_hash, code_hash, compiler, canonical: true, pyc, warnings, reused };
     Outcome::Compiled(Box::new(facts), place)
 }
 
 /// The outcome of a source that the next commit tries again.
-fn lost(message: String, source: Identity) -> Outcome {
-    Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source }))
+fn lost(message: String, source: Identity, compiler: Option<InterpreterId>) -> Outcome {
+    Outcome::Failed(Box::new(Failure { fault: Fault::Lost, message, source, compiler }))
 }
 
 fn hash(bytes: &[u8]) -> Hash {
@@ -337,6 +363,8 @@ fn key(compile: &Compile, interpreter: &Interpreter, filename: &[u8], source_has
         filename,
         magic: interpreter.dialect.magic,
         cache_tag: &interpreter.cache_tag,
+        release: &interpreter.release,
+        architecture: &interpreter.architecture,
         level: compile.level.number(),
     })
 }

@@ -25,7 +25,8 @@ pub struct Compiler {
     pub interpreter: Interpreter,
 }
 
-/// Every interpreter that the journal knows, whether it is still there or not.
+/// Every interpreter that the journal knows, whether it is still there or not; of one that was replaced by another release
+/// the latest comes last.
 ///
 /// # Errors
 /// The journal cannot be read.
@@ -58,7 +59,7 @@ pub fn resolve(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Res
 pub fn resolve_or_remember(journal: &mut Journal, path: &Path, interrupt: &Interrupt) -> Result<Compiler> {
     resolve(journal, path, interrupt).or_else(|error| {
         let path = canonical(path)?;
-        known(journal)?.into_iter().find(|known| known.interpreter.path == path).ok_or(error)
+        known(journal)?.into_iter().rfind(|known| known.interpreter.path == path).ok_or(error)
     })
 }
 
@@ -100,7 +101,9 @@ fn ask_once(path: &Path, binary: Option<Identity>, interrupt: &Interrupt) -> Res
 fn remembered(journal: &Journal, path: &Path, identity: Option<Identity>) -> Result<Option<Compiler>> {
     let Some(identity) = identity else { return Ok(None) };
     let mut all = journal.interpreters()?.into_iter();
-    let found = all.find(|(_, known, binary)| known.path == path && binary.same_content(&identity));
+    let is_this =
+        |known: &Interpreter, binary: &Identity| known.path == path && binary.same_content(&identity);
+    let found = all.find(|(_, known, binary)| known.is_identified() && is_this(known, binary));
     Ok(found.map(|(id, interpreter, _)| Compiler { id, interpreter }))
 }
 

@@ -233,7 +233,9 @@ pub struct Facts {
     pub source_hash: Hash,
     /// The hash of the marshalled code, without the header.
     pub code_hash: Hash,
-    /// Whether the code is known to be in its canonical form.
+    /// Who compiled it; of what somebody else wrote, who can load it.
+    pub compiler: InterpreterId,
+    /// Whether pyc-txn wrote it, and so knows its compiler and that it is in its canonical form.
     pub canonical: bool,
     /// The pyc itself; a rename does not change its inode, size or mtime.
     pub pyc: Identity,
@@ -264,6 +266,8 @@ pub struct Failure {
     pub message: String,
     /// The source as it was then; of one that could not be read, nothing.
     pub source: Identity,
+    /// Who tried to compile it, if anybody did.
+    pub compiler: Option<InterpreterId>,
 }
 
 /// What became of an intent.

@@ -6,6 +6,7 @@
 //! [`verify`] looks at what is in it. Nothing in here knows what a maintainer script is.
 
 mod adopt;
+mod audience;
 mod compare;
 mod compile;
 pub mod compilers;

@@ -2,8 +2,9 @@
 //! runs.
 //!
 //! Owns the proof: the source has the hash that the ledger or a retired pyc was compiled from, for the same target
-//! and so the same interpreter, level and file name inside, and the code still has the hash that was published. It is
-//! made canonical, if it is not known to be: what was adopted may be as another compiler wrote it.
+//! and so the same level and file name inside, by the same release of the interpreter for the same architecture, and the
+//! code still has the hash that was published. Code that was adopted is not used: by whom and with which arithmetic it
+//! was compiled its magic number does not say. (In place it stays: Python itself would go on with it.)
 //!
 //! A retired pyc that is as a new one would be, but for the header, becomes the staged file itself. Its row in the journal
 //! stays until the end of the transaction; without its file it is worth nothing, so what is rolled back costs its
@@ -16,13 +17,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt;
-use super::intent::{Hash, IntentId};
+use super::intent::{Hash, IntentId, InterpreterId};
 use super::journal::{LedgerEntry, Retired};
 use super::retired;
 use crate::buffer::Buffer;
 use crate::disk::{self, Dir};
 use crate::python::interpreter::Interpreter;
-use crate::python::marshal;
 
 /// What there is of earlier bytecode for some intents.
 #[derive(Default)]
@@ -41,6 +41,23 @@ pub(super) struct Found {
     pub(super) spare: Option<Spare>,
 }
 
+/// What code is looked for.
+pub(super) struct Sought<'a> {
+    /// Who is to load it.
+    pub(super) interpreter: &'a Interpreter,
+    /// Whether an interpreter of this number would compile the same.
+    pub(super) is_compilers: &'a dyn Fn(InterpreterId) -> bool,
+    /// The hash of the source.
+    pub(super) source_hash: &'a Hash,
+}
+
+impl Sought<'_> {
+    /// Whether code is this, by what the journal says of it.
+    fn is(&self, compiler: InterpreterId, is_ours: bool, source_hash: &Hash) -> bool {
+        is_ours && source_hash == self.source_hash && (self.is_compilers)(compiler)
+    }
+}
+
 /// A retired pyc with this very code.
 pub(super) struct Spare {
     /// In the state directory.
@@ -50,25 +67,29 @@ pub(super) struct Spare {
 }
 
 impl Earlier {
-    /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk, `state` the
+    /// The code that is wanted for an intent, if it was compiled before. `pyc` is the target on disk, `state` the
     /// state directory.
     pub(super) fn find(
         &self,
         id: IntentId,
         (pyc, state): (&Path, &Dir),
-        interpreter: &Interpreter,
-        source_hash: &Hash,
+        sought: &Sought<'_>,
     ) -> Option<Found> {
         let published = || {
-            let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
-            let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash)?;
-            pyc.into_found(interpreter, entry.canonical, None)
+            let is_it = |it: &&LedgerEntry| sought.is(it.interpreter, it.canonical, &it.source_hash);
+            let entry = self.published.get(&id).filter(is_it)?;
+            let Pyc { code, hash, .. } = Pyc::read(adopt::open(pyc)?, sought.interpreter, entry.code_hash)?;
+            Some(Found { code, hash, spare: None })
         };
         let retired = || {
-            let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
+            let is_it = |it: &&Retired| sought.is(it.interpreter, it.canonical, &it.source_hash);
+            let retired = self.retired.get(&id).filter(is_it)?;
             let path = retired::path(retired.id);
-            let pyc = Pyc::read(state.open_file(&path).ok()?, interpreter, retired.code_hash)?;
-            pyc.into_found(interpreter, retired.canonical, Some(path))
+            let file = state.open_file(&path).ok()?;
+            let is_plain = !disk::has_acl(&file);
+            let Pyc { header, code, hash, metadata } =
+                Pyc::read(file, sought.interpreter, retired.code_hash)?;
+            Some(Found { code, hash, spare: is_plain.then_some(Spare { path, header, metadata }) })
         };
         published().or_else(retired)
     }
@@ -94,20 +115,6 @@ impl Pyc {
         let is_right =
             header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;
         is_right.then_some(Self { header, code, hash, metadata })
-    }
-
-    /// Its code in its canonical form, in which it may be known to be; then the file can be used too, if `path` says where
-    /// it is.
-    fn into_found(self, interpreter: &Interpreter, canonical: bool, path: Option<PathBuf>) -> Option<Found> {
-        let Self { header, mut code, hash, metadata } = self;
-        if canonical {
-            let spare = path.map(|path| Spare { path, header, metadata });
-            return Some(Found { code, hash, spare });
-        }
-        let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
-        code.resize(length);
-        let hash = *blake3::hash(&code).as_bytes();
-        Some(Found { code, hash, spare: None })
     }
 }
 

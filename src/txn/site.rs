@@ -24,6 +24,8 @@ pub(super) struct Site {
     pub(super) has_cache: bool,
     /// The permissions of its `__pycache__` if that is staged as a whole.
     pub(super) whole: Option<u32>,
+    /// Whether a file created there gets more from the directory than its place.
+    pub(super) passes_on: bool,
     /// The number of its staging directory.
     pub(super) place: usize,
 }
@@ -53,8 +55,9 @@ pub(super) fn prepare(
     root: &Root,
 ) -> Result<(Staging, Sites)> {
     let mut examined = Examined::default();
+    let labels = writer.state.is_labelled();
     for share in shares.iter().filter(|share| !share.directory.is_out_of_reach(root)) {
-        examined.add(share.directory.number, root.on_disk(&share.directory.path));
+        examined.add(share.directory.number, root.on_disk(&share.directory.path), labels);
     }
     let (staging, all) = examined.stage(writer, txn)?;
     let mut sites = Sites { all, sources: 0, bytes: 0 };
@@ -77,11 +80,11 @@ struct Examined {
 }
 
 impl Examined {
-    fn add(&mut self, number: i64, path: PathBuf) {
+    fn add(&mut self, number: i64, path: PathBuf, labels: bool) {
         if !self.seen.insert(number) {
             return;
         }
-        match Dir::open(&path).and_then(|dir| site(&dir)) {
+        match Dir::open(&path).and_then(|dir| site(&dir, labels)) {
             Ok(site) => self.usable.push((number, path, site)),
             Err(error) => drop(self.barred.insert(number, Arc::new(error))),
         }
@@ -112,10 +115,12 @@ fn outcome(error: &disk::Error) -> Outcome {
     if error.is_missing() { Outcome::Vanished } else { unreadable(&error.to_string()) }
 }
 
-fn site(dir: &Dir) -> Result<Site, disk::Error> {
+fn site(dir: &Dir, labels: bool) -> Result<Site, disk::Error> {
     let has_cache = dir.writable_child(DIRECTORY)?;
-    // What is made elsewhere and renamed inherits nothing.
-    let is_whole = !has_cache && !dir.bequeaths()?;
+    let passes_on =
+        if has_cache { dir.open_child(DIRECTORY)?.passes_on(labels)? } else { dir.passes_on(labels)? };
+    // What is made elsewhere and renamed inherits nothing; of a directory that is its bit, too, that makes it inherit.
+    let is_whole = !has_cache && !passes_on && !dir.sets_group()?;
     let whole = if is_whole { Some(dir.mode_of_child()?) } else { None };
-    Ok(Site { has_cache, whole, place: 0 })
+    Ok(Site { has_cache, whole, passes_on, place: 0 })
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::audience::Audience;
 use super::intent::{Failure, Fault, Outcome};
 use crate::buffer::Buffer;
 use crate::disk::{self, Identity};
@@ -20,10 +21,8 @@ const LARGEST: u64 = i32::MAX as u64;
 pub(super) struct Source {
     pub(super) bytes: Buffer,
     pub(super) identity: Identity,
-    /// Permission bits.
-    pub(super) mode: u32,
-    /// Its owner.
-    pub(super) uid: u32,
+    /// Who may read it.
+    pub(super) audience: Audience,
 }
 
 /// Reads the source at `path` (without the root's prefix).
@@ -44,7 +43,12 @@ pub(super) fn read(root: &Root, path: &Path) -> Result<Source, Outcome> {
 /// The outcome of a source that cannot be used.
 pub(super) fn unreadable(why: &str) -> Outcome {
     let source = Identity::default();
-    Outcome::Failed(Box::new(Failure { fault: Fault::Unreadable, message: why.to_owned(), source }))
+    Outcome::Failed(Box::new(Failure {
+        fault: Fault::Unreadable,
+        message: why.to_owned(),
+        source,
+        compiler: None,
+    }))
 }
 
 fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
@@ -57,8 +61,7 @@ fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
         let identity = Identity::of_metadata(&before);
         let bytes = read_all(&mut file, identity.size)?;
         if Identity::of_metadata(&file.metadata()?) == identity && bytes.len() as u64 == identity.size {
-            use std::os::unix::fs::MetadataExt;
-            return Ok(Some(Source { bytes, identity, mode: before.mode() & 0o7777, uid: before.uid() }));
+            return Ok(Some(Source { bytes, identity, audience: Audience::of(&file, &before)? }));
         }
         io::Seek::rewind(&mut file)?;
     }

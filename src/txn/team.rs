@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
 
-use super::compilers;
+use super::compilers::{self, Compiler};
 use super::intent::{InterpreterId, Share};
 use super::journal::{Journal, JournalError};
 use super::lock::Writer;
@@ -16,6 +16,10 @@ use crate::python::pool::Interrupted;
 /// The interpreters.
 pub(super) struct Team {
     pub(super) interpreters: Vec<Interpreter>,
+    /// Their numbers as they are now: an intent may have been recorded for the release before.
+    numbers: Vec<InterpreterId>,
+    /// All that the journal knows.
+    known: Vec<Compiler>,
     /// By the journal's number.
     index: HashMap<InterpreterId, Place>,
 }
@@ -46,21 +50,23 @@ impl Team {
     /// The journal cannot be read or written; [`Interrupted`].
     pub(super) fn gather(writer: &mut Writer<'_>, shares: &[Share], interrupt: &Interrupt) -> Result<Self> {
         let known = compilers::known(&writer.journal)?;
-        let mut team = Self { interpreters: Vec::new(), index: HashMap::new() };
+        let (interpreters, numbers) = (Vec::new(), Vec::new());
+        let mut team = Self { interpreters, numbers, known, index: HashMap::new() };
         for share in shares {
             if team.index.contains_key(&share.interpreter) {
                 continue;
             }
-            let before = known.iter().find(|known| known.id == share.interpreter);
-            if before.is_some_and(|before| !before.interpreter.path.exists())
+            let before = team.known.iter().find(|known| known.id == share.interpreter);
+            let before = before.map(|before| before.interpreter.clone());
+            if before.as_ref().is_some_and(|before| !before.path.exists())
                 && let Some(mount) = writer.journal.mount_of_interpreter(share.interpreter)?
                 && !disk::is_mounted(&mount)
             {
                 continue;
             }
             let place = match before {
-                Some(before) if before.interpreter.path.exists() => {
-                    team.place(&mut writer.journal, &before.interpreter, interrupt)?
+                Some(before) if before.path.exists() => {
+                    team.place(&mut writer.journal, &before, interrupt)?
                 }
                 _ => Place::Gone,
             };
@@ -73,7 +79,7 @@ impl Team {
     /// whose bytecode this program does not know, is no reason to do nothing for the others.
     fn place(&mut self, journal: &mut Journal, before: &Interpreter, interrupt: &Interrupt) -> Result<Place> {
         let now = match compilers::resolve(journal, &before.path, interrupt) {
-            Ok(now) => now.interpreter,
+            Ok(now) => now,
             Err(error) if error.is::<JournalError>() || error.is::<Interrupted>() => return Err(error),
             Err(error) => {
                 let why = format!("{error:#}");
@@ -81,14 +87,31 @@ impl Team {
                 return Ok(Place::Unusable(if is_said { why } else { unusable(&before.path, &why) }));
             }
         };
-        if now.cache_tag != before.cache_tag {
+        if now.interpreter.cache_tag != before.cache_tag {
             return Ok(Place::Gone);
         }
-        if now.format().is_none() {
-            return Ok(Place::Unusable(unusable(&now.path, UNKNOWN_FORMAT)));
+        if now.interpreter.format().is_none() {
+            return Ok(Place::Unusable(unusable(&now.interpreter.path, UNKNOWN_FORMAT)));
         }
-        self.interpreters.push(now);
-        Ok(Place::Present(self.interpreters.len() - 1))
+        Ok(Place::Present(self.add(now)))
+    }
+
+    fn add(&mut self, compiler: Compiler) -> usize {
+        self.numbers.push(compiler.id);
+        self.interpreters.push(compiler.interpreter.clone());
+        self.known.push(compiler);
+        self.interpreters.len() - 1
+    }
+
+    /// Whether code that the interpreter of this number compiled is what the one of this index would compile.
+    pub(super) fn compiles_as(&self, index: usize, compiler: InterpreterId) -> bool {
+        let mut known = self.known.iter().filter(|known| known.id == compiler);
+        known.any(|known| known.interpreter.compiles_as(&self.interpreters[index]))
+    }
+
+    /// The journal's number of the one of this index.
+    pub(super) fn number(&self, index: usize) -> InterpreterId {
+        self.numbers[index]
     }
 
     pub(super) fn find(&self, id: InterpreterId) -> Member<'_> {

@@ -87,7 +87,7 @@ fn bytecode(system: &World, sources: &[(&str, &str)]) -> Vec<Vec<u8>> {
 }
 
 /// An interpreter that is the usual one after this statement.
-fn interpreter(system: &World, statement: &str) -> String {
+pub fn interpreter(system: &World, statement: &str) -> String {
     let path = system.beside("interpreter");
     let program = format!(
         "#!{PYTHON} -sSB\nimport sys, _frozen_importlib_external as external\n{statement}\nexec(sys.argv[-1])\n"

@@ -1,5 +1,7 @@
 //! The process is stopped at step 1, 2, 3 … until the run survives.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::demands::Said;
 use crate::rounds::{Rounds, memory};
 use crate::support::World;
@@ -11,6 +13,22 @@ pub const FEWEST: usize = 25;
 #[test]
 fn a_commit_stopped_at_any_step_is_recovered_to_all_old_or_all_new_and_completed_by_the_next() {
     every_stop_of_a_commit_is_recovered(&mut Rounds::new());
+}
+
+#[test]
+fn a_commit_whose_files_are_created_at_their_places_is_recovered_as_well() {
+    let world = World::new_in(&memory());
+    // The directories give what is created in them their group.
+    let is_given = std::os::unix::fs::chown(world.tree(), None, Some(4711)).is_ok();
+    if !is_given {
+        eprintln!("SKIPPED: directories of another group (needs root)");
+        return;
+    }
+    std::fs::set_permissions(world.tree(), std::fs::Permissions::from_mode(0o2755)).unwrap();
+    let mut rounds = Rounds::in_world(world);
+    let steps = rounds.rehearse(&["commit"]);
+    assert!(steps.iter().filter(|step| step.name == "name file").count() > 5, "{steps:#?}");
+    every_stop_of_a_commit_is_recovered(&mut rounds);
 }
 
 /// Stops a commit at each of its steps.

@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 /// The names of steps that have several words; all others are one word or begin with `journal:`.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "create directory",
     "create file",
     "write file",
@@ -21,6 +21,8 @@ const NAMES: [&str; 10] = [
     "open lock",
     "set aside",
     "change permissions",
+    "change owners",
+    "name file",
     "touch file",
 ];
 

@@ -23,6 +23,17 @@ pub fn run(python: &str, program: &str) -> String {
 /// Every CPython from 3.6 to 3.14 that this machine has: in /usr/bin, in /usr/local/bin, under pyenv. At most one
 /// of each minor version, the lowest first.
 pub fn all() -> Vec<(u8, PathBuf)> {
+    let mut all = every_with_its_version();
+    all.dedup_by_key(|(minor, _)| *minor);
+    all
+}
+
+/// All of them, of one minor version also several.
+pub fn every() -> Vec<PathBuf> {
+    every_with_its_version().into_iter().map(|(_, path)| path).collect()
+}
+
+fn every_with_its_version() -> Vec<(u8, PathBuf)> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let pyenv = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let mut places = vec![PathBuf::from("/usr/bin"), PathBuf::from("/usr/local/bin")];
@@ -31,10 +42,10 @@ pub fn all() -> Vec<(u8, PathBuf)> {
     }
     let find = |minor: u8| {
         let name = format!("python3.{minor}");
-        let found = places.iter().map(|place| place.join(&name)).find(|path| path.exists());
-        found.map(|path| (minor, path))
+        let found = places.iter().map(move |place| place.join(&name)).filter(|path| path.exists());
+        found.map(move |path| (minor, path))
     };
-    (6..=14).filter_map(find).collect()
+    (6..=14).flat_map(find).collect()
 }
 
 /// The version of [`PYTHON`], as `3.11`.

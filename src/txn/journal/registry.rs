@@ -24,7 +24,8 @@ impl Journal {
     pub fn interpreters(&self) -> Result<Vec<(InterpreterId, Interpreter, Identity)>> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT id, path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime
+                "SELECT id, path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime,
+                        release, architecture
                  FROM interpreters ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
@@ -32,6 +33,8 @@ impl Journal {
                     path: path(row, 1)?,
                     cache_tag: row.get(2)?,
                     dialect: Dialect { magic: row.get(3)?, version: (row.get(4)?, row.get(5)?) },
+                    release: row.get(11)?,
+                    architecture: row.get(12)?,
                     rights: if row.get(6)? { Rights::Nobody } else { Rights::Own },
                 };
                 Ok((InterpreterId(row.get(0)?), interpreter, identity(row, 7)?))
@@ -49,9 +52,10 @@ impl Journal {
         let id = self.write("journal: remember interpreter", |write| {
             let id: i32 = write.query_row(
                 "INSERT INTO interpreters
-                     (path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT (path, cache_tag, magic) DO UPDATE SET
+                     (path, cache_tag, magic, major, minor, as_nobody, inode, size, mtime, ctime,
+                      release, architecture)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 ON CONFLICT (path, cache_tag, magic, release, architecture) DO UPDATE SET
                      as_nobody = excluded.as_nobody, inode = excluded.inode, size = excluded.size,
                      mtime = excluded.mtime, ctime = excluded.ctime
                  RETURNING id",
@@ -66,6 +70,8 @@ impl Journal {
                     binary.size.cast_signed(),
                     binary.mtime,
                     binary.ctime,
+                    &interpreter.release,
+                    &interpreter.architecture,
                 ),
                 |row| row.get(0),
             )?;

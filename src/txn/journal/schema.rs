@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0006_ends.sql"),
     include_str!("../../../migrations/0007_trees.sql"),
     include_str!("../../../migrations/0008_canonical.sql"),
+    include_str!("../../../migrations/0009_compilers.sql"),
     include_str!("../../../migrations/0011_filesystems.sql"),
     include_str!("../../../migrations/0012_remains.sql"),
 ];

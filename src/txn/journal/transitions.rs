@@ -226,7 +226,8 @@ fn write_outcomes(
     outcomes: &[(IntentId, Outcome)],
 ) -> rusqlite::Result<Vec<IntentId>> {
     let mut settle = write.prepare_cached(
-        "UPDATE OR FAIL intents SET outcome = ?3, message = ?4, warnings = ?5, staged_in = ?6, reused = ?7
+        "UPDATE OR FAIL intents SET outcome = ?3, message = ?4, warnings = ?5, staged_in = ?6, reused = ?7,
+                interpreter = coalesce(?8, interpreter)
          WHERE id = ?1 AND txn = ?2",
     )?;
     let mut found = write.prepare_cached(
@@ -236,8 +237,8 @@ fn write_outcomes(
     )?;
     let mut missing = Vec::new();
     for (id, outcome) in outcomes {
-        let Columns { word, message, warnings, staged_in, reused } = Columns::of(outcome)?;
-        if settle.execute(params![id.0, txn.0, word, message, warnings, staged_in, reused])? == 0 {
+        let Columns { word, message, warnings, staged_in, reused, compiler } = Columns::of(outcome)?;
+        if settle.execute(params![id.0, txn.0, word, message, warnings, staged_in, reused, compiler])? == 0 {
             missing.push(*id);
             continue;
         }
@@ -270,6 +271,8 @@ struct Columns<'a> {
     warnings: Option<&'a str>,
     staged_in: Option<i64>,
     reused: bool,
+    /// Whoever it was recorded for, another release may have come to its path since.
+    compiler: Option<i32>,
 }
 
 impl<'a> Columns<'a> {
@@ -286,7 +289,8 @@ impl<'a> Columns<'a> {
                     Fault::Lost => "lost",
                     Fault::Unreadable => "unreadable",
                 };
-                Self { message: Some(&failure.message), ..plain(word) }
+                let compiler = failure.compiler.map(|compiler| compiler.0);
+                Self { message: Some(&failure.message), compiler, ..plain(word) }
             }
             Outcome::Current => plain("current"),
             Outcome::Removed => plain("removed"),
@@ -297,7 +301,8 @@ impl<'a> Columns<'a> {
 
     fn of_facts(word: &'static str, facts: &'a Facts) -> Self {
         let warnings = (!facts.warnings.is_empty()).then_some(facts.warnings.as_str());
-        Self { word: Some(word), warnings, reused: facts.reused, ..Self::default() }
+        let compiler = Some(facts.compiler.0);
+        Self { word: Some(word), warnings, reused: facts.reused, compiler, ..Self::default() }
     }
 }
 

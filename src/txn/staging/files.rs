@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::{Staging, present};
-use crate::disk::{self, Dir, Identity, Renamed};
+use crate::disk::{self, Dir, Identity, Manner, Renamed};
 use crate::python::pycache::DIRECTORY;
 use crate::txn::intent::Intent;
 
@@ -40,20 +40,20 @@ pub(in crate::txn) struct Spot<'s> {
 }
 
 impl Spot<'_> {
-    /// Writes the staged file of an intent, with these permissions.
+    /// Writes the staged file of an intent, in this manner.
     ///
     /// # Errors
     /// It cannot be written.
     pub(in crate::txn) fn write(
         &self,
         intent: &Intent,
-        mode: u32,
+        manner: &Manner<'_>,
         parts: &[&[u8]],
     ) -> Result<Identity, disk::Error> {
         let name = self.name(intent);
-        match self.place.create_file(&name, mode, parts) {
+        match self.place.create_file_as(&name, manner, parts) {
             Err(error) if error.is_missing() && self.make_whole()? => {
-                self.place.create_file(&name, mode, parts)
+                self.place.create_file_as(&name, manner, parts)
             }
             written => written,
         }

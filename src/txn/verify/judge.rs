@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::case::{Case, Readers};
@@ -18,14 +17,11 @@ use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 use crate::root::Root;
-use crate::txn::adopt::pyc_mode;
+use crate::txn::audience::Audience;
 use crate::txn::intent::Hash;
 use crate::txn::journal::LedgerEntry;
 use crate::txn::source::{self, Source};
 use crate::txn::tree::{Cache, Listing};
-
-/// Who may read a file.
-const READ: u32 = 0o444;
 
 /// Who may look into a directory.
 const ENTER: u32 = 0o555;
@@ -49,8 +45,7 @@ struct Pyc {
     /// Whether the code is the one that was published, if that is known.
     published: OnceCell<bool>,
     identity: Identity,
-    /// Permission bits.
-    mode: u32,
+    audience: Audience,
 }
 
 /// A source, and a pyc of one of its states.
@@ -151,12 +146,12 @@ impl Judge<'_> {
 
     /// A pyc that was read, and has a source.
     fn whole(&self, pair: &Pair<'_>) -> Verdict {
-        self.header(pair).or_else(|| self.code(pair)).or_else(|| self.permissions(pair)).unwrap_or_else(
-            || match pair.case.entry.as_ref().filter(|entry| pair.is_published(entry)) {
+        self.header(pair).or_else(|| self.code(pair)).or_else(|| self.audience(pair)).unwrap_or_else(|| {
+            match pair.case.entry.as_ref().filter(|entry| pair.is_published(entry)) {
                 Some(_) => Verdict::new(Class::Valid, ""),
                 None => Verdict::new(Class::Foreign, "it is valid, but not ours"),
-            },
-        )
+            }
+        })
     }
 
     /// What Python finds wrong with the header.
@@ -166,13 +161,13 @@ impl Judge<'_> {
             Ok(mode) => mode,
             Err(invalid) => return Some(Verdict::new(Class::Invalid, invalid.to_string())),
         };
-        let has = |header: &[u8]| pair.pyc.bytes.starts_with(header);
         if mode == Invalidation::Timestamp {
-            let fits = has(dialect.header(mode, &pair.seen, &[]).as_bytes());
-            return (!fits).then(|| Verdict::new(Class::Stale, "its source has another time or size"));
+            let other = dialect.difference(&pair.pyc.bytes, &pair.seen)?;
+            return Some(Verdict::new(Class::Stale, format!("its source has another {other}")));
         }
         let source = self.source(pair)?;
-        let fits = has(dialect.header(mode, &source.identity, &source.bytes).as_bytes());
+        let header = dialect.header(mode, &source.identity, &source.bytes);
+        let fits = pair.pyc.bytes.starts_with(header.as_bytes());
         (!fits).then(|| Verdict::new(Class::Stale, "its source has another hash"))
     }
 
@@ -223,17 +218,15 @@ impl Judge<'_> {
         source::read(self.root, &pair.path).ok()
     }
 
-    /// Whether those who may read the source may not read the pyc.
-    fn permissions(&self, pair: &Pair<'_>) -> Option<Verdict> {
-        if pair.pyc.mode & READ == READ {
-            return None;
-        }
-        let source = self.root.open(&pair.path).and_then(|file| file.metadata()).ok()?;
-        let (is, should) = (pair.pyc.mode, pyc_mode(source.mode() & 0o7777));
-        let lacking = should & READ & !is;
-        (lacking != 0).then(|| {
-            Verdict::new(Class::Unreadable, format!("its permissions are {is:04o} instead of {should:04o}"))
-        })
+    /// Whether others may read the pyc than may read the source.
+    fn audience(&self, pair: &Pair<'_>) -> Option<Verdict> {
+        let of_open = || {
+            let source = self.root.open(&pair.path).ok()?;
+            Audience::of(&source, &source.metadata().ok()?).ok()
+        };
+        let source = Audience::everybody(&self.root.metadata(&pair.path).ok()?).or_else(of_open)?;
+        let misfit = source.misfit(&pair.pyc.audience)?;
+        Some(Verdict::new(Class::Unreadable, misfit))
     }
 }
 
@@ -298,18 +291,18 @@ fn try_read(
     entry: Option<&LedgerEntry>,
 ) -> io::Result<Pyc> {
     let mut file = dir.open_file(name)?;
-    let stat = rustix::fs::fstat(&file)?;
-    let (identity, mode) = (Identity::of(&stat), stat.st_mode & 0o7777);
+    let metadata = file.metadata()?;
+    let (identity, audience) = (Identity::of_metadata(&metadata), Audience::of(&file, &metadata)?);
     if let Some(entry) = entry.filter(|_| identity.size > PART as u64) {
         let (header, hash) = read_in_parts(&mut file, interpreter.dialect.header_length())?;
         if hash == entry.code_hash {
-            return Ok(Pyc { bytes: header, published: OnceCell::from(true), identity, mode });
+            return Ok(Pyc { bytes: header, published: OnceCell::from(true), identity, audience });
         }
         file.rewind()?;
     }
     let mut bytes = Buffer::new(usize::try_from(identity.size).map_err(io::Error::other)?);
     file.read_exact(&mut bytes)?;
-    Ok(Pyc { bytes, published: OnceCell::new(), identity, mode })
+    Ok(Pyc { bytes, published: OnceCell::new(), identity, audience })
 }
 
 /// The header of a pyc, and the hash of the code behind it.

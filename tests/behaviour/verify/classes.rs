@@ -47,11 +47,16 @@ fn what_is_not_there_is_missing_if_a_commit_would_make_it() {
 #[test]
 fn bytecode_of_a_source_that_changed_is_stale() {
     let world = published();
-    world.write("a.py", "x = 'something else'\n");
-    finds(&world, &world.pyc("a.py"), "stale").exits(1).says("another time or size");
+    let source = world.write("a.py", "x = 'something else'\n");
+    set_mtime(&source, 1_500_000_000, 0);
+    finds(&world, &world.pyc("a.py"), "stale").exits(1).says("its source has another time and size\"");
     is_repaired(&world, 1);
-    set_mtime(&world.tree().join("a.py"), 1_500_000_000, 0);
-    finds(&world, &world.pyc("a.py"), "stale").exits(1);
+    set_mtime(&source, 1_600_000_000, 0);
+    finds(&world, &world.pyc("a.py"), "stale").exits(1).says("its source has another time\"");
+    is_repaired(&world, 1);
+    world.write("a.py", "x = 'of another length'\n");
+    set_mtime(&source, 1_600_000_000, 0);
+    finds(&world, &world.pyc("a.py"), "stale").exits(1).says("its source has another size\"");
     is_repaired(&world, 1);
 }
 
