@@ -7,4 +7,6 @@ pub mod dpkg;
 pub mod excludes;
 pub mod packages;
 pub mod pythons;
+pub mod scripts;
+mod shell;
 pub mod versions;

@@ -131,6 +131,13 @@ impl Installation {
         self.write(&format!("/var/lib/dpkg/info/{list}.list"), &files);
     }
 
+    /// Installs files, sources all of them, as those of `pkg`; its script has these lines.
+    pub fn install_private(&self, files: &[&str], script: &str) {
+        files.iter().for_each(|file| drop(self.write(file, "x = 1\n")));
+        self.write("/var/lib/dpkg/info/pkg.list", &format!("/.\n{}\n", files.join("\n")));
+        self.write("/var/lib/dpkg/info/pkg.postinst", &format!("#!/bin/sh\nset -e\n{script}\n"));
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command.arg("--root").arg(self.root());

@@ -29,6 +29,8 @@ pub(super) struct Case {
     pub(super) reader: Option<usize>,
     /// How Python is to check it, once it is made anew.
     pub(super) mode: Invalidation,
+    /// Whether its source is left in for its reader: else it is not made anew, or missed.
+    pub(super) admitted: bool,
 }
 
 /// The interpreters whose bytecode is judged.
@@ -159,12 +161,15 @@ impl Expectations<'_> {
         if source.is_none() && !scope.misses(listing, &name) {
             return None;
         }
-        // What nobody here compiles or reads, or has no source, is not missed.
-        if pyc.is_none() && (source.is_none() || reader.is_none()) {
+        let compiler = reader.map(|reader| &self.readers.all[reader]);
+        let is_admitted = |compiler| (self.wishes.admits)(&listing.directory, &name, compiler);
+        let admitted = compiler.is_none_or(is_admitted);
+        // What nobody here compiles or reads, or has no source, or is left out, is not missed.
+        if pyc.is_none() && (source.is_none() || reader.is_none() || !admitted) {
             return None;
         }
         let mode = entry.as_ref().map_or(self.wishes.mode, |entry| entry.mode);
-        Some(Case { remnant, pyc, source, entry, reader, mode })
+        Some(Case { remnant, pyc, source, entry, reader, mode, admitted })
     }
 }
 
@@ -178,7 +183,8 @@ impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
     /// be made anew.
     pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
-        let remake = if self.remnant.is_leftover() { None } else { self.remake(readers) };
+        let is_makeable = self.admitted && !self.remnant.is_leftover();
+        let remake = if is_makeable { self.remake(readers) } else { None };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)
     }
