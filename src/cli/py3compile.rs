@@ -167,28 +167,27 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
         reporter.timed("read dpkg's lists", || Request::of(&run, arguments, (&installed, versions)));
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.
-    let is_deferred = is_script && config.settings.defer && dpkg::knows_us(&config.root);
-    let result = super::attempt(&run, || {
-        if is_deferred {
+    let has_trigger = is_script && dpkg::knows_us(&config.root);
+    let mut result = super::attempt(&run, || {
+        if has_trigger && config.settings.defer {
             return record(&run, &request);
         }
         let mut planning = |journal: &mut Journal| request.plan(&run, journal);
         commit::commit(&run, Some(&mut planning))
     });
+    if let Err(error) = &result
+        && has_trigger
+        && session::is_full(error)
+    {
+        // It asks the scripts of the packages for what could not be recorded.
+        result = deferred::with_trigger(&run, NAME, || result);
+    }
     reporter.finish();
     call.conclude(result)
 }
 
-/// Records what is wanted, and has dpkg call pyc-txn when it is done with the packages; also if there is no room to
-/// record: then the trigger asks the scripts of the packages.
+/// Records what is wanted, and has dpkg call pyc-txn when it is done with the packages.
 fn record(run: &Run<'_>, request: &Request) -> Result<Status> {
-    match plan_and_record(run, request) {
-        Err(error) if session::is_full(&error) => deferred::with_trigger(run, NAME, || Err(error)),
-        recorded => recorded,
-    }
-}
-
-fn plan_and_record(run: &Run<'_>, request: &Request) -> Result<Status> {
     let mut journal = run.reporter.timed("open the journal", || run.journal())?;
     let plan: Plan = run.reporter.timed("plan", || request.plan(run, &mut journal))?;
     plan.problems.iter().for_each(|problem| run.reporter.failure(&format!("py3compile: {problem}")));

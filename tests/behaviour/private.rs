@@ -119,6 +119,22 @@ fn private_modules_are_for_one_version_and_that_is_the_one_in_the_range() {
 }
 
 #[test]
+fn a_change_of_what_a_package_asks_for_is_not_hidden_by_seals() {
+    let system = Installation::with_programs();
+    let sources: Vec<String> = (0..130).map(|number| format!("/usr/share/pkg/p{number}/a.py")).collect();
+    let files: Vec<&str> = sources.iter().map(String::as_str).collect();
+    system.install_private(&files, "py3compile -p pkg /usr/share/pkg -X p7/");
+    let commit = || system.call("pyc-txn", &["commit", "-v", "/usr/share/pkg"]).exits(0);
+    commit().says("compiled 129 ");
+    system.rest(sources.iter());
+    commit().says("sealed ");
+    commit().does_not_say("sealed ").says("(129 up to date)");
+    system.install_private(&[], "py3compile -p pkg /usr/share/pkg");
+    system.write("/var/lib/dpkg/info/pkg.list", &format!("{}\n", sources.join("\n")));
+    commit().says("compiled 1 ");
+}
+
+#[test]
 fn two_calls_for_one_module_are_both_right() {
     let system = system(&format!("{SCRIPT}\npy3compile -p pkg /usr/share/pkg/tests/ -X 'nothing'"));
     system.call("pyc-txn", &["hook", "triggered"]).exits(0).says("compiled 2 ");
@@ -192,6 +208,28 @@ fn what_could_not_be_recorded_on_a_full_disk_is_made_up_for() {
         system.call("py3compile", &CALL).exits(3);
     });
     is_made_up_for(&system, &outcome.unwrap());
+}
+
+#[test]
+fn the_trigger_makes_up_for_it_also_where_nothing_is_deferred() {
+    if !has_program("strace", "writes that fail") {
+        return;
+    }
+    let system = system(SCRIPT);
+    system.write("/etc/pyc-txn.conf", "defer = false\n");
+    let wrapper = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pwrite64",
+        "-e",
+        "inject=pwrite64:error=ENOSPC",
+    ];
+    let command = through(&wrapper, &system.in_script("py3compile", &CALL));
+    is_made_up_for(&system, &system.world.outcome(command).exits(0));
 }
 
 #[test]
