@@ -52,7 +52,8 @@ pub(super) struct General {
 pub(super) enum Command {
     /// Compile and publish PATHs, packages, and what is pending, as one transaction
     ///
-    /// Without PATH and -p: everything pending and the public module directories.
+    /// Without PATH and -p: everything pending, the public module directories, and the private modules for which packages
+    /// ask in their scripts.
     Commit {
         #[command(flatten)]
         selection: Selection,
@@ -99,7 +100,8 @@ pub(super) enum Command {
     },
     /// Check every pyc of PATHs and packages: header, source, structure, hash
     ///
-    /// Without PATH and -p: everything that is published, the public module directories and the standard library.
+    /// Without PATH and -p: everything that is published, the public module directories, the private modules for which
+    /// packages ask in their scripts, and the standard library.
     Verify {
         #[command(flatten)]
         selection: Selection,
@@ -183,7 +185,7 @@ pub(super) struct Selection {
     /// Python sources, or directories of such
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
-    /// The public modules of an installed package (repeatable)
+    /// The public modules of an installed package, and the private ones for which its script asks (repeatable)
     #[arg(short, long = "package", value_name = "PKG")]
     pub(super) packages: Vec<String>,
 }

@@ -279,18 +279,30 @@ fn make_plan(
         bail!("{why}\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known, taker };
-    let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
+    let mut plan = selected.with_wishes(&run.config.settings, compiling, compilers, |wishes| {
+        let mut plan = planner.plan(&selected.request, wishes)?;
+        if selection.is_empty() {
+            planner.complete(&mut plan, wishes, &selection::gone(root, known))?;
+        }
+        anyhow::Ok(plan)
+    })?;
     plan.problems.extend(selected.problems.into_iter().chain(problems));
-    if selection.is_empty() {
-        planner.complete(&mut plan, &selection::gone(root, known))?;
-    }
     Ok(plan)
 }
 
 /// The plan that asks for nothing but what was put off: what is pending, and what is retired.
 pub(super) fn plan_rest(run: &Run<'_>, journal: &Journal) -> Result<Plan> {
-    let groups = retired::take_back(journal, &run.config.root)?;
-    Ok(Plan { groups, is_everything: true, ..Plan::default() })
+    let mut plan = Plan { is_everything: true, ..Plan::default() };
+    if journal.has_retired()? {
+        let (root, known) = (&run.config.root, compilers::known(journal)?);
+        let selected = Selected::of(root, &Selection::default(), Some(journal))?;
+        let planner = Planner { root, journal: Some(journal), known: &known, taker: None };
+        plan.groups =
+            selected.with_wishes(&run.config.settings, &Compiling::default(), &known, |wishes| {
+                planner.take_back(journal, wishes)
+            })?;
+    }
+    Ok(plan)
 }
 
 /// Says how transactions came out.

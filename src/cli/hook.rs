@@ -2,13 +2,13 @@
 //!
 //! Where nothing is to be done it is done in a few milliseconds, and creates nothing.
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 
 use crate::debian::dpkg;
 use crate::txn::lock::Lock;
 
 use super::args::{Compiling, Selection, When};
-use super::session::{Run, Unfinished};
+use super::session::{self, Incomplete, Run, Unfinished};
 use super::{Status, commit};
 
 /// Does what is due.
@@ -29,10 +29,18 @@ pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
     }
 }
 
-/// Commits what is pending and the public directories.
+/// Commits what is pending, the public directories, and the private modules for which packages ask in their scripts.
 fn everything(run: &Run<'_>) -> Result<Status> {
     let (selection, compiling) = (Selection::default(), Compiling::default());
-    commit::commit_selected(run, &selection, &compiling, run.config.settings.enabled)
+    commit::commit_selected(run, &selection, &compiling, run.config.settings.enabled).map_err(with_remedy)
+}
+
+/// Says what mends a run for which there was no room, unless its transaction says so.
+fn with_remedy(error: Error) -> Error {
+    if !session::is_full(&error) || error.is::<Incomplete>() {
+        return error;
+    }
+    anyhow!("{error:#}\nhint: once there is room, 'pyc-txn commit' does it")
 }
 
 /// Finishes what is left over and commits what is pending.

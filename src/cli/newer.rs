@@ -94,7 +94,7 @@ fn calls(
 /// Runs the original for a Python, once with each of these words.
 fn compile(run: &Run<'_>, compiler: &Compiler, calls: &[Vec<OsString>]) -> Status {
     let version = compiler.interpreter.dialect.version;
-    let call = Call { name: py3compile::NAME, words: &[] };
+    let call = Call { name: py3compile::NAME, words: &[], remedy: "" };
     let original = call.original().filter(|path| path.exists() && is_of_system(&run.config.root, compiler));
     let Some(original) = original else {
         run.reporter.failure(&format!("pyc-txn: {}; nothing makes it", complaint(compiler)));

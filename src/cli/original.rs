@@ -21,6 +21,8 @@ pub(super) struct Call<'a> {
     pub(super) name: &'static str,
     /// Its arguments.
     pub(super) words: &'a [OsString],
+    /// What mends a call for which there was no room.
+    pub(super) remedy: &'static str,
 }
 
 impl Call<'_> {
@@ -34,10 +36,15 @@ impl Call<'_> {
     pub(super) fn conclude(&self, result: Result<Status>) -> ExitCode {
         match result {
             Ok(status) => self.status(status),
-            // A transaction that failed has said how it goes on. And on a full disk the original would leave files
-            // that Python takes for whole.
-            Err(error) if error.is::<Incomplete>() || session::is_full(&error) => {
+            // A transaction that failed has said how it goes on.
+            Err(error) if error.is::<Incomplete>() => {
                 report::complain(&format!("{}: {}", self.name, report::one_line(&error)));
+                self.status(Status::Incomplete)
+            }
+            // On a full disk the original would leave files that Python takes for whole.
+            Err(error) if session::is_full(&error) => {
+                let (why, remedy) = (report::one_line(&error), self.remedy);
+                report::complain(&format!("{}: {why}; nothing has changed; {remedy}", self.name));
                 self.status(Status::Incomplete)
             }
             Err(error) => self.leave_to_original(&report::one_line(&error)),

@@ -4,21 +4,20 @@
 //! script bytecode is retired, elsewhere it is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::builder::PathBufValueParser;
 use clap::{CommandFactory, Parser};
 
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::debian::{dpkg, packages};
-use crate::disk::{Quoted, cause};
 use crate::interrupt::Interrupt;
 use crate::python::pycache::Remnant;
-use crate::root::Root;
+use crate::root::{Located, Root};
 use crate::txn::plan::Plan;
 use crate::txn::tree::{self, Listing};
 use crate::txn::walk::{self, Walk};
@@ -26,11 +25,15 @@ use crate::txn::walk::{self, Walk};
 use super::original::Call;
 use super::py3compile::{self, Usual};
 use super::report::{self, Reporter};
+use super::selection;
 use super::session::Run;
 use super::{Status, clean, deferred};
 
 /// The name by which the program is this one.
 pub(super) const NAME: &str = "py3clean";
+
+/// What mends a call for which there was no room.
+const REMEDY: &str = "once there is room, 'pyc-txn verify --repair' removes what has no source any more";
 
 /// The original's status for a version that no bytecode can be of.
 const UNKNOWN_VERSION: u8 = 4;
@@ -69,7 +72,7 @@ enum Tag {
 
 /// Runs the program with the arguments `words`.
 pub(super) fn run(words: &[OsString]) -> ExitCode {
-    let call = Call { name: NAME, words };
+    let call = Call { name: NAME, words, remedy: REMEDY };
     let parsed = Arguments::try_parse_from(std::iter::once(&OsString::from(NAME)).chain(words));
     let arguments = match parsed {
         Ok(arguments) => arguments,
@@ -150,38 +153,19 @@ fn perform(
 fn collect(root: &Root, arguments: &Arguments, tag: &Tag) -> Plan {
     let owner = arguments.package.as_deref();
     let mut removal = Removing { tag, owner, plan: Plan::default() };
-    let owned = match owner.map(|package| packages::sources(root, package)) {
-        Some(Ok(sources)) => Some(by_directory(sources)),
-        Some(Err(error)) => {
-            removal.plan.problems.push(error.to_string());
-            return removal.plan;
+    let removed = match owner {
+        Some(package) => removal.add_package(root, package, &arguments.paths),
+        None => {
+            for path in &arguments.paths {
+                if let Err(error) = removal.add_path(root, path) {
+                    removal.plan.problems.push(error.to_string());
+                }
+            }
+            Ok(())
         }
-        None => None,
     };
-    if arguments.paths.is_empty() {
-        for (directory, names) in owned.into_iter().flatten() {
-            removal.add_named(root, &directory, &names);
-        }
-        return removal.plan;
-    }
-    for path in &arguments.paths {
-        if let Err(error) = removal.add_path(root, path, owned.as_ref()) {
-            removal.plan.problems.push(error.to_string());
-        }
-    }
+    removal.plan.problems.extend(removed.err().map(|error| error.to_string()));
     removal.plan
-}
-
-type ByDirectory = BTreeMap<PathBuf, BTreeSet<OsString>>;
-
-fn by_directory(sources: Vec<PathBuf>) -> ByDirectory {
-    let mut directories = ByDirectory::new();
-    for path in sources {
-        if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
-            directories.entry(directory.to_owned()).or_default().insert(name.to_owned());
-        }
-    }
-    directories
 }
 
 /// A removal in the making. A name that is not bytecode's is another tool's.
@@ -192,16 +176,38 @@ struct Removing<'a> {
 }
 
 impl Removing<'_> {
-    fn add_path(&mut self, root: &Root, path: &Path, owned: Option<&ByDirectory>) -> Result<()> {
-        let is_owned = |directory: &Path, name: &OsStr| {
-            owned.is_none_or(|owned| owned.get(directory).is_some_and(|names| names.contains(name)))
+    /// Adds the modules of a package; if there are `paths`, those that are below one of them, by their names or by where
+    /// they are.
+    fn add_package(&mut self, root: &Root, package: &str, paths: &[PathBuf]) -> Result<()> {
+        let sources = packages::sources(root, package)?;
+        let mut directories = Vec::new();
+        for path in paths {
+            match selection::locate(root, path) {
+                Ok(located) => directories.push(located),
+                Err(error) => self.plan.problems.push(error.to_string()),
+            }
+        }
+        let is_below = |source: &&Located| {
+            let has = |directory: &Located| {
+                source.named.starts_with(&directory.named) || source.path.starts_with(&directory.path)
+            };
+            paths.is_empty() || directories.iter().any(has)
         };
-        let failed = |error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error));
-        let located = root.locate(path).map_err(failed)?;
+        let mut by_directory: BTreeMap<&Path, BTreeSet<OsString>> = BTreeMap::new();
+        for source in sources.iter().filter(is_below) {
+            if let (Some(directory), Some(name)) = (source.path.parent(), source.path.file_name()) {
+                by_directory.entry(directory).or_default().insert(name.to_owned());
+            }
+        }
+        by_directory.into_iter().for_each(|(directory, names)| self.add_named(root, directory, &names));
+        Ok(())
+    }
+
+    fn add_path(&mut self, root: &Root, path: &Path) -> Result<()> {
+        let located = selection::locate(root, path)?.path;
         if !root.on_disk(&located).is_dir() {
             if let (Some(directory), Some(name)) = (located.parent(), located.file_name())
                 && tree::is_source_name(name)
-                && is_owned(directory, name)
             {
                 self.add_named(root, directory, &BTreeSet::from([name.to_owned()]));
             }
@@ -209,8 +215,7 @@ impl Removing<'_> {
         }
         let (tag, owner) = (self.tag, self.owner);
         let is_meant = |listing: &Listing, remnant: &Remnant| {
-            let source = remnant.source();
-            tag.has(remnant) && listing.sources.contains_key(&source) && is_owned(&listing.directory, &source)
+            tag.has(remnant) && listing.sources.contains_key(&remnant.source())
         };
         let remove = |listings| Ok(Plan::removal(listings, owner, is_meant));
         for part in Walk::begin(root, &located).visit(walk::THREADS, &mut self.plan.problems, remove)? {

@@ -17,7 +17,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser};
 use crate::cache::Cache;
 use crate::config::{Config, Settings, Verbosity, default_state_dir};
 use crate::debian::dpkg;
-use crate::debian::versions::Range;
+use crate::debian::versions::{Installed, Range};
 use crate::interrupt::Interrupt;
 use crate::python::pattern::Pattern;
 use crate::python::pycache::Level;
@@ -27,12 +27,16 @@ use crate::txn::plan::Plan;
 
 use super::original::Call;
 use super::report::{self, Reporter};
-use super::session::Run;
+use super::session::{self, Run};
 use super::{Status, commit, deferred, newer, settings};
 use request::Request;
 
 /// The name by which the program is this one.
 pub(super) const NAME: &str = "py3compile";
+
+/// What mends a call for which there was no room: a commit of everything asks the scripts of the packages what they
+/// want.
+const REMEDY: &str = "once there is room, 'pyc-txn commit' compiles what packages want";
 
 /// How long a front end waits for another pyc-txn.
 pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -61,7 +65,7 @@ pub(super) struct Arguments {
     /// For the installed versions in this range: '3.9' (this one), '3.9-' (and newer), '3.9-3.12' (before 3.12),
     /// '-4.0' (before 4.0); private modules, with -p and DIR, for one of them only
     #[arg(short = 'V', value_name = "RANGE", allow_hyphen_values = true, value_parser = range)]
-    range: Option<Range>,
+    pub(super) range: Option<Range>,
     /// Leave out what matches this regular expression below DIR (repeatable)
     #[arg(short = 'X', long, value_name = "REGEXPR", allow_hyphen_values = true)]
     #[arg(action = ArgAction::Append, value_parser = pattern())]
@@ -95,7 +99,7 @@ fn pattern() -> impl TypedValueParser<Value = Pattern> {
 
 /// Runs the program with the arguments `words`.
 pub(super) fn run(words: &[OsString]) -> ExitCode {
-    let call = Call { name: NAME, words };
+    let call = Call { name: NAME, words, remedy: REMEDY };
     let arguments = match parse(words) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && dpkg::is_maintainer_script() => {
@@ -109,7 +113,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
     }
 }
 
-fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
+pub(super) fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     let arguments = Arguments::try_parse_from(std::iter::once(&OsString::from(NAME)).chain(words))?;
     if !arguments.exclude.is_empty() && arguments.paths.is_empty() {
         let problem = "--exclude works with private directories only; packages say in /usr/share/python3/bcep \
@@ -159,7 +163,8 @@ impl Arguments {
 }
 
 fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &Interrupt) -> ExitCode {
-    let versions = arguments.range.unwrap_or_default().requested(&config.root);
+    let installed = Installed::of(&config.root);
+    let versions = installed.requested(&arguments.range.unwrap_or_default());
     if versions.is_empty() {
         report::complain("py3compile: the requested versions are not installed");
         return call.status(Status::Incomplete);
@@ -174,18 +179,26 @@ fn perform(call: &Call<'_>, arguments: &Arguments, config: &Config, interrupt: &
     let command = call.line();
     let cache = Cache::new(&config.settings.cache);
     let run = Run { config, interrupt, reporter: &reporter, cache: &cache, command: &command };
-    let request = reporter.timed("read dpkg's lists", || Request::of(&run, arguments, versions));
+    let request =
+        reporter.timed("read dpkg's lists", || Request::of(&run, arguments, (&installed, versions)));
     request.warnings.iter().for_each(|warning| reporter.failure(&format!("py3compile: {warning}")));
     // Without the package there is nobody whom the trigger would call.
-    let is_deferred = is_script && config.settings.defer && dpkg::knows_us(&config.root);
+    let has_trigger = is_script && dpkg::knows_us(&config.root);
     let mut newer = Vec::new();
-    let result = super::attempt(&run, || {
-        if is_deferred {
+    let mut result = super::attempt(&run, || {
+        if has_trigger && config.settings.defer {
             return record(&run, &request, &mut newer);
         }
         let mut planning = |journal: &mut Journal| request.plan(&run, journal, &mut newer);
         commit::commit(&run, Some(&mut planning))
     });
+    if let Err(error) = &result
+        && has_trigger
+        && session::is_full(error)
+    {
+        // It asks the scripts of the packages for what could not be recorded.
+        result = deferred::with_trigger(&run, NAME, || result);
+    }
     let result = result.map(|status| match newer::compile_as_called(&run, &newer, &arguments.words()) {
         Status::Done => status,
         failed => failed,

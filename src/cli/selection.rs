@@ -1,61 +1,82 @@
 //! From words to a request: PATHs, packages, interpreters.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
 use crate::config::Settings;
-use crate::debian::{packages, pythons};
+use crate::debian::{packages, pythons, scripts};
 use crate::disk::{Quoted, cause};
-use crate::python::pattern::Pattern;
 use crate::python::pool::Interrupted;
 use crate::python::pycache::Remnant;
-use crate::root::Root;
+use crate::root::{Located, Resolver, Root};
 use crate::txn::compilers::Compiler;
-use crate::txn::intent::{Hash, InterpreterId};
+use crate::txn::intent::InterpreterId;
 use crate::txn::journal::{Journal, JournalError};
-use crate::txn::plan::{Plan, Planner, Request, Wishes};
+use crate::txn::plan::{Request, Wishes};
 use crate::txn::tree;
 
 use super::args::{Compiling, Selection};
-use super::newer;
+use super::private::{self, Private};
+use super::rules::{Manner, Rules};
 
-/// A request, and what of the words could not be made part of it.
-#[derive(Debug, Default)]
+/// A request, the rules for it, and what of the words could not be made part of it.
+#[derive(Debug)]
 pub(super) struct Selected {
     pub(super) request: Request,
+    pub(super) rules: Rules,
     pub(super) problems: Vec<String>,
 }
 
 impl Selected {
-    /// What PATHs and packages mean; without any, the public module directories.
+    /// What PATHs and packages mean; without any, the public module directories and what packages say in their scripts
+    /// of their private ones.
     pub(super) fn of(root: &Root, selection: &Selection, journal: Option<&Journal>) -> Result<Self> {
-        let mut selected = Self::default();
+        // What is wrong with a list of exclusions `py3compile` says.
+        let rules = Rules::of(root, pythons::version_of, &mut Vec::new());
+        let mut selected = Self { request: Request::default(), rules, problems: Vec::new() };
         if selection.is_empty() {
-            selected.request.trees = pythons::public_directories(root);
+            selected.add_trees(root, pythons::public_directories(root));
+            let private = private::asked_for(root, &scripts::calls(root), |_| true);
+            private.into_iter().for_each(|private| selected.add_private(private));
         }
         for path in &selection.paths {
             if let Err(error) = selected.add_path(root, path, journal) {
                 selected.problems.push(error.to_string());
             }
         }
+        if !selection.paths.is_empty() {
+            selected.add_rules_of_packages(root);
+        }
         for package in &selection.packages {
-            match packages::public_sources(root, package) {
-                Ok(sources) => {
-                    let owned = sources.into_iter().map(|path| (path, Some(package.clone())));
-                    selected.request.files.extend(owned);
-                }
-                Err(error) => selected.problems.push(error.to_string()),
+            if let Err(error) = selected.add_package(root, package) {
+                selected.problems.push(error.to_string());
             }
         }
         Ok(selected)
     }
 
+    /// Adds those of these directories that are there, each once.
+    pub(super) fn add_trees(&mut self, root: &Root, directories: Vec<PathBuf>) {
+        let mut resolver = Resolver::new(root);
+        for named in directories {
+            let path = resolver.directory(&named);
+            let located = Located { named, path };
+            if root.on_disk(&located.path).is_dir() {
+                self.rules.add_name(&located);
+                if !self.request.trees.contains(&located.path) {
+                    self.request.trees.push(located.path);
+                }
+            }
+        }
+    }
+
     fn add_path(&mut self, root: &Root, path: &Path, journal: Option<&Journal>) -> Result<()> {
-        let located =
-            root.locate(path).map_err(|error| anyhow!("cannot open {}: {}", Quoted(path), cause(&error)))?;
-        let on_disk = root.on_disk(&located);
+        let located = locate(root, path)?;
+        let on_disk = root.on_disk(&located.path);
+        self.rules.add_name(&located);
+        let located = located.path;
         let seen = on_disk.symlink_metadata();
         if on_disk.is_dir() {
             self.request.trees.push(located);
@@ -69,6 +90,64 @@ impl Selected {
             bail!("cannot open {}: {}", Quoted(path), cause(&error));
         }
         Ok(())
+    }
+
+    /// Adds what packages say of their private modules in the PATHs that were added.
+    fn add_rules_of_packages(&mut self, root: &Root) {
+        let Request { trees, files } = &self.request;
+        let is_meant = |directory: &Path| {
+            let mut paths = trees.iter().chain(files.iter().map(|(path, _)| path));
+            paths.any(|path| path.starts_with(directory) || directory.starts_with(path))
+        };
+        for private in private::asked_for(root, &scripts::calls(root), is_meant) {
+            self.rules.add_names_of(&private.sources);
+            self.rules.add_call(private.call);
+        }
+    }
+
+    /// Adds the public modules of a package, and the private ones for which its script asks.
+    fn add_package(&mut self, root: &Root, package: &str) -> Result<()> {
+        let mut sources = packages::sources(root, package)?;
+        sources.retain(|source| pythons::is_public(&source.named));
+        self.add_files(package, &sources);
+        let private = private::asked_for(root, &scripts::calls_of(root, package), |_| true);
+        private.into_iter().for_each(|private| self.add_private(private));
+        Ok(())
+    }
+
+    /// Does `work` with how these sources are to be compiled: with the interpreters that were named, or the supported
+    /// ones where they fit.
+    pub(super) fn with_wishes<T>(
+        &self,
+        settings: &Settings,
+        compiling: &Compiling,
+        compilers: &[Compiler],
+        work: impl FnOnce(&Wishes<'_>) -> T,
+    ) -> T {
+        let sealable = Some(self.request.trees.as_slice());
+        let manner = Manner { is_explicit: !compiling.python.is_empty(), force: compiling.force, sealable };
+        self.rules.with_wishes(settings, compilers, manner, work)
+    }
+
+    fn add_private(&mut self, private: Private) {
+        self.add_files(&private.package, &private.sources);
+        self.rules.add_call(private.call);
+    }
+
+    fn add_files(&mut self, package: &str, sources: &[Located]) {
+        self.rules.add_names_of(sources);
+        let owned = sources.iter().map(|source| (source.path.clone(), Some(package.to_owned())));
+        self.request.files.extend(owned);
+    }
+}
+
+/// A path as it was typed, and where it is.
+pub(super) fn locate(root: &Root, path: &Path) -> Result<Located> {
+    let located =
+        root.locate(path).and_then(|located| Ok((root.inside(&std::path::absolute(path)?), located)));
+    match located {
+        Ok((named, path)) => Ok(Located { named, path }),
+        Err(error) => bail!("cannot open {}: {}", Quoted(path), cause(&error)),
     }
 }
 
@@ -131,52 +210,6 @@ pub(super) fn executable(root: &Root, name: &str) -> Result<PathBuf> {
     found.ok_or_else(|| anyhow!("no interpreter '{name}' is installed"))
 }
 
-/// The plan for a request.
-pub(super) fn plan(
-    planner: &Planner<'_>,
-    settings: &Settings,
-    request: &Request,
-    compiling: &Compiling,
-    compilers: &[Compiler],
-) -> Result<Plan> {
-    with_wishes(settings, compiling, compilers, |wishes| planner.plan(request, wishes))
-}
-
-/// How sources are to be compiled: with the interpreters that were named, or the supported ones where they fit.
-pub(super) fn with_wishes<T>(
-    settings: &Settings,
-    compiling: &Compiling,
-    compilers: &[Compiler],
-    work: impl FnOnce(&Wishes<'_>) -> T,
-) -> T {
-    let compilers = &newer::without(compilers)[..];
-    let is_explicit = !compiling.python.is_empty();
-    let fitting = |directory: &Path| {
-        let only = if is_explicit { None } else { pythons::version_of(directory) };
-        let fits =
-            |compiler: &&Compiler| only.is_none_or(|only| compiler.interpreter.dialect.version == only);
-        compilers.iter().filter(fits).cloned().collect()
-    };
-    let admits = |directory: &Path, source: &OsStr, _: &Compiler| is_admitted(settings, directory, source);
-    let wishes = Wishes {
-        compilers: &fitting,
-        admits: &admits,
-        levels: &settings.optimize,
-        mode: settings.invalidation,
-        force: compiling.force,
-        terms: Some(terms(settings, is_explicit, compilers)),
-    };
-    work(&wishes)
-}
-
-/// What tells these wishes from those with other settings or other interpreters.
-fn terms(settings: &Settings, is_explicit: bool, compilers: &[Compiler]) -> Hash {
-    let Settings { optimize, invalidation, exclude, .. } = settings;
-    let exclude: Vec<&str> = exclude.iter().map(Pattern::text).collect();
-    let words = format!("{is_explicit} {compilers:?} {optimize:?} {invalidation:?} {exclude:?}");
-    *blake3::hash(words.as_bytes()).as_bytes()
-}
-
 /// The interpreters of `known` that were Debian's and are not installed any more, where no other one uses their
 /// bytecode. One that somebody keeps elsewhere may just be out of reach.
 pub(super) fn gone(root: &Root, known: &[Compiler]) -> Vec<InterpreterId> {
@@ -189,12 +222,4 @@ pub(super) fn gone(root: &Root, known: &[Compiler]) -> Vec<InterpreterId> {
     };
     let gone = known.iter().filter(is_debians).filter(|compiler| !is_used(&compiler.interpreter.cache_tag));
     gone.map(|compiler| compiler.id).collect()
-}
-
-/// Whether the settings leave a source in.
-pub(super) fn is_admitted(settings: &Settings, directory: &Path, source: &OsStr) -> bool {
-    settings.exclude.is_empty() || {
-        let path = directory.join(source);
-        !settings.exclude.iter().any(|pattern| pattern.occurs_in(&path))
-    }
 }

@@ -61,23 +61,23 @@ pub(super) fn verify(
     manner: Manner,
 ) -> Result<Status> {
     let began = std::time::Instant::now();
-    let job = Job { run, compiling, manner };
     let mut problems = Vec::new();
-    let journal = job.ledger(&mut problems)?;
-    let selected = Selected::of(&run.config.root, selection, journal.as_ref())?;
+    let journal = ledger(run, manner, &mut problems)?;
+    let mut selected = Selected::of(&run.config.root, selection, journal.as_ref())?;
     let everywhere = selection.is_empty();
-    let mut request = selected.request;
     if everywhere {
-        request.trees.extend(pythons::standard_libraries(&run.config.root));
+        selected.add_trees(&run.config.root, pythons::standard_libraries(&run.config.root));
     }
+    let job = Job { run, compiling, manner, selected: &selected };
     let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
     let mut unusable = Vec::new();
     let compilers = job.compilers(&mut unusable, resolve)?;
     unusable.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
-    let mut findings =
-        job.with_verifier(journal.as_ref(), &compilers, |verifier| verifier.verify(&request, everywhere))?;
+    let mut findings = job.with_verifier(journal.as_ref(), &compilers, |verifier| {
+        verifier.verify(&selected.request, everywhere)
+    })?;
     drop(journal);
-    findings.problems.extend(problems.into_iter().chain(selected.problems));
+    findings.problems.extend(problems.into_iter().chain(selected.problems.iter().cloned()));
     let left = if manner.repair && findings.wrong() > 0 { Some(job.repair(&findings)?) } else { None };
     let seconds = began.elapsed().as_secs_f64();
     job.tell(&findings, left.as_ref(), seconds)
@@ -88,24 +88,25 @@ struct Job<'a> {
     run: &'a Run<'a>,
     compiling: Compiling,
     manner: Manner,
+    selected: &'a Selected,
+}
+
+/// The journal; where it cannot be read, which is no obstacle without `--repair`, nothing is known to be ours.
+fn ledger(run: &Run<'_>, manner: Manner, problems: &mut Vec<String>) -> Result<Option<Journal>> {
+    let error = match run.journal_to_read() {
+        Err(error) if !manner.repair => error,
+        journal => return journal,
+    };
+    let what = format!("{}; going on without the ledger", one_line(&error));
+    if is_damage(&error) {
+        problems.push(what);
+    } else {
+        run.reporter.note(&what);
+    }
+    Ok(None)
 }
 
 impl Job<'_> {
-    /// The journal; where it cannot be read, which is no obstacle without `--repair`, nothing is known to be ours.
-    fn ledger(&self, problems: &mut Vec<String>) -> Result<Option<Journal>> {
-        let error = match self.run.journal_to_read() {
-            Err(error) if !self.manner.repair => error,
-            journal => return journal,
-        };
-        let what = format!("{}; going on without the ledger", one_line(&error));
-        if is_damage(&error) {
-            problems.push(what);
-        } else {
-            self.run.reporter.note(&what);
-        }
-        Ok(None)
-    }
-
     /// The interpreters that were named, or the supported ones that answer.
     fn compilers(
         &self,
@@ -129,7 +130,7 @@ impl Job<'_> {
             all.extend(known.into_iter().filter(|known| known.interpreter.path.exists()));
         }
         let readers = Readers { all, only };
-        selection::with_wishes(&config.settings, &self.compiling, compilers, |wishes| {
+        self.selected.with_wishes(&config.settings, &self.compiling, compilers, |wishes| {
             work(&Verifier {
                 root: &config.root,
                 journal,

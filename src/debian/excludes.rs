@@ -8,19 +8,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::pythons::Version;
-use super::versions::Range;
+use super::versions::{Installed, Range};
 use crate::disk::{Quoted, cause};
 use crate::python::pattern::Pattern;
-use crate::root::Root;
+use crate::root::{Resolver, Root};
 
 /// Where packages put their lists.
 const DIRECTORY: &str = "/usr/share/python3/bcep";
 
 /// Rules by which sources are left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Excludes(Vec<Rule>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Rule {
     /// For which versions; `None`: for all.
     versions: Option<Vec<Version>>,
@@ -29,7 +29,7 @@ struct Rule {
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Kind {
     /// What matches below the directory, by its whole path or relative to the directory.
     Matching(Pattern),
@@ -50,15 +50,16 @@ impl Excludes {
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         files.retain(|name| !name.as_bytes().starts_with(b"."));
         files.sort_unstable();
-        let mut rules = Vec::new();
+        let mut reader =
+            Reader { installed: Installed::of(root), resolver: Resolver::new(root), rules: Vec::new() };
         for file in files {
             let path = directory.join(file);
             match std::fs::read(&path) {
-                Ok(text) => rules.extend(read(root, &path, &text, problems)),
+                Ok(text) => reader.read(&path, &text, problems),
                 Err(error) => problems.push(format!("cannot read {}: {}", Quoted(&path), cause(&error))),
             }
         }
-        Self(rules)
+        Self(reader.rules)
     }
 
     /// Adds what matches `pattern` below `directory`.
@@ -98,39 +99,58 @@ impl Rule {
     }
 }
 
-/// The rules of one file that are for installed versions.
-fn read(root: &Root, path: &Path, text: &[u8], problems: &mut Vec<String>) -> Vec<Rule> {
-    let text = String::from_utf8_lossy(text);
-    let mut rules = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match rule(root, line) {
-            Ok(rule) => rules.extend(rule),
-            Err(what) => problems.push(format!("{}:{number}: {what}; the line is left out", path.display())),
-        }
-    }
-    rules
+/// The reader of packages' lists.
+struct Reader<'a> {
+    installed: Installed<'a>,
+    resolver: Resolver<'a>,
+    rules: Vec<Rule>,
 }
 
-fn rule(root: &Root, line: &str) -> Result<Option<Rule>, String> {
-    let mut parts = line.splitn(4, '|');
-    let (Some(kind), Some(range), Some(place)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err("not TYPE|RANGE|PATH".to_owned());
-    };
-    let versions = range.parse::<Range>()?.supported(root);
-    if versions.is_empty() {
-        return Ok(None);
+impl Reader<'_> {
+    /// Reads the rules of one file.
+    fn read(&mut self, path: &Path, text: &[u8], problems: &mut Vec<String>) {
+        let text = String::from_utf8_lossy(text);
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Err(what) = self.add(line) {
+                problems.push(format!("{}:{number}: {what}; the line is left out", path.display()));
+            }
+        }
     }
-    let place = place.as_bytes();
-    let (kind, place) = match kind {
-        "re" => (Kind::Matching(Pattern::new(parts.next().unwrap_or(".*"))?), with_slash(place)),
-        "dir" => (Kind::Directory, with_slash(place)),
-        "file" => (Kind::File, place.to_owned()),
-        other => return Err(format!("'{other}' is no type")),
-    };
-    Ok(Some(Rule { versions: Some(versions), place, kind }))
+
+    /// Adds the rule in a line if it is for an installed version; the same rule once more for the place to which the
+    /// symlinks in its path lead.
+    fn add(&mut self, line: &str) -> Result<(), String> {
+        let mut parts = line.splitn(4, '|');
+        let (Some(kind), Some(range), Some(place)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("not TYPE|RANGE|PATH".to_owned());
+        };
+        let versions = self.installed.within(&range.parse::<Range>()?);
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let kind = match kind {
+            "re" => Kind::Matching(Pattern::new(parts.next().unwrap_or(".*"))?),
+            "dir" => Kind::Directory,
+            "file" => Kind::File,
+            other => return Err(format!("'{other}' is no type")),
+        };
+        let resolved = match kind {
+            Kind::File => self.resolver.file(place.into()).path,
+            Kind::Matching(_) | Kind::Directory => self.resolver.directory(Path::new(place)),
+        };
+        let rule = |place: &OsStr| {
+            let place = place.as_bytes();
+            let place = if matches!(kind, Kind::File) { place.to_owned() } else { with_slash(place) };
+            Rule { versions: Some(versions.clone()), place, kind: kind.clone() }
+        };
+        let (named, resolved) = (rule(OsStr::new(place)), rule(resolved.as_os_str()));
+        let is_elsewhere = resolved.place != named.place;
+        self.rules.extend([Some(named), is_elsewhere.then_some(resolved)].into_iter().flatten());
+        Ok(())
+    }
 }
 
 fn with_slash(path: &[u8]) -> Vec<u8> {

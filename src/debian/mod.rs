@@ -1,5 +1,5 @@
-//! What Debian defines: which Pythons are supported and where public modules are, what a package owns, what is not
-//! to be compiled, and how dpkg and its maintainer scripts are spoken with.
+//! What Debian defines: which Pythons are supported and where public modules are, what a package owns and asks for, what
+//! is not to be compiled, and how dpkg and its maintainer scripts are spoken with.
 //!
 //! Nothing in here knows what a transaction is or how anything is compiled.
 
@@ -7,4 +7,6 @@ pub mod dpkg;
 pub mod excludes;
 pub mod packages;
 pub mod pythons;
+pub mod scripts;
+mod shell;
 pub mod versions;

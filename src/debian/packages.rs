@@ -3,36 +3,39 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::{dpkg, pythons};
+use super::dpkg;
 use crate::disk::{Quoted, cause};
-use crate::root::Root;
+use crate::root::{Located, Resolver, Root};
 
-/// The Python sources of an installed package (`NAME` or `NAME:ARCH`), where its diversions put them. Which of them
-/// are on disk is not known here: dpkg may have been told to leave some out.
+/// The Python sources of an installed package (`NAME` or `NAME:ARCH`), where its diversions and the symlinks in their
+/// directories put them. Which of them are on disk is not known here: dpkg may have been told to leave some out.
 ///
 /// # Errors
 /// It is not installed, or dpkg's database cannot be read.
-pub fn sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
+pub fn sources(root: &Root, package: &str) -> Result<Vec<Located>> {
     let admin = dpkg::admin_dir(root);
     let list = file_list(&admin, package)?;
     let diversions = diversions(&admin, package)?;
     let is_source = |path: &PathBuf| path.extension().is_some_and(|end| end == "py");
     let divert = |path| diversions.get(&path).cloned().unwrap_or(path);
-    Ok(lines(&list).into_iter().map(divert).filter(is_source).collect())
+    let mut resolver = Resolver::new(root);
+    let sources = lines(&list).into_iter().map(divert).filter(is_source);
+    Ok(sources.map(|named| resolver.file(named)).collect())
 }
 
-/// Those of [`sources`] that are public modules.
-///
-/// # Errors
-/// As [`sources`].
-pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
-    let sources = sources(root, package)?.into_iter();
-    Ok(sources.filter(|path| pythons::is_public(path)).collect())
+/// Those of a package's sources that are below a directory. As with the original, a directory that is named without a
+/// slash at its end is the beginning of other paths, too.
+pub fn below<'a>(sources: &'a [Located], directory: &'a Located) -> impl Iterator<Item = &'a Located> {
+    let beginning = directory.named.as_os_str().as_bytes();
+    let is_below = move |source: &&Located| {
+        source.named.as_os_str().as_bytes().starts_with(beginning) || source.path.starts_with(&directory.path)
+    };
+    sources.iter().filter(is_below)
 }
 
 /// The installed packages that own these sources, as far as there are such.
@@ -41,7 +44,9 @@ pub fn public_sources(root: &Root, package: &str) -> Result<Vec<PathBuf>> {
 /// dpkg's database cannot be read.
 pub fn owners(root: &Root, sources: &HashSet<PathBuf>) -> Result<HashMap<PathBuf, String>> {
     let admin = dpkg::admin_dir(root);
-    let mut owners = HashMap::new();
+    let names: HashSet<_> = sources.iter().filter_map(|path| path.file_name()).collect();
+    let is_candidate = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
+    let (mut owners, mut resolver) = (HashMap::new(), Resolver::new(root));
     let mut entries: Vec<_> = std::fs::read_dir(admin.join("info")).into_iter().flatten().flatten().collect();
     entries.sort_unstable_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -50,13 +55,19 @@ pub fn owners(root: &Root, sources: &HashSet<PathBuf>) -> Result<HashMap<PathBuf
         let list = read(&entry.path())?;
         let diversions = diversions(&admin, package)?;
         let owned = lines(&list).into_iter().map(|path| diversions.get(&path).cloned().unwrap_or(path));
-        let ours = owned.filter(|path| sources.contains(path));
+        let located = owned.filter(is_candidate).map(|path| resolver.file(path).path);
+        let ours = located.filter(|path| sources.contains(path));
         owners.extend(ours.map(|path| (path, package.to_owned())));
     }
     Ok(owners)
 }
 
 fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {
+    read(&list_path(admin, package)?)
+}
+
+/// The path of an installed package's file list; its scripts are beside it.
+pub(super) fn list_path(admin: &Path, package: &str) -> Result<PathBuf> {
     let info = admin.join("info");
     let plain = info.join(format!("{package}.list"));
     let name = package.split(':').next().unwrap_or(package);
@@ -66,10 +77,8 @@ fn file_list(admin: &Path, package: &str) -> Result<Vec<u8>> {
     // Multi-Arch: same has the architecture in the name of its list, everything else has not. The directory is read
     // for the former only: it has some files for each installed package.
     let named = [plain, info.join(format!("{name}.list"))].into_iter().find(|path| path.exists());
-    match named.or_else(|| of_any_architecture(&info, name)) {
-        Some(path) => read(&path),
-        None => bail!("package '{package}' is not installed"),
-    }
+    let list = named.or_else(|| of_any_architecture(&info, name));
+    list.ok_or_else(|| anyhow!("package '{package}' is not installed"))
 }
 
 fn of_any_architecture(info: &Path, name: &str) -> Option<PathBuf> {

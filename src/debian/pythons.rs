@@ -68,13 +68,12 @@ pub fn version(text: &str) -> Option<Version> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The directories of public modules that are there.
+/// The directories of public modules. Not every one needs to be there, and each may be a symlink.
 #[must_use]
 pub fn public_directories(root: &Root) -> Vec<PathBuf> {
     let mut homes = vec![PathBuf::from("/usr/lib/python3")];
     homes.extend(standard_libraries(root));
-    let both = |home: PathBuf| [home.join(DIST), home.join(SITE)];
-    homes.into_iter().flat_map(both).filter(|path| root.on_disk(path).is_dir()).collect()
+    homes.into_iter().flat_map(|home| [home.join(DIST), home.join(SITE)]).collect()
 }
 
 /// The standard libraries that are there: `/usr/lib/pythonX.Y`. The directories of public modules in them are not

@@ -66,35 +66,51 @@ impl Range {
             }
         }
     }
+}
 
-    /// The supported versions in it that are installed.
+/// The supported versions that are installed, and the default one. They are read once: many ranges are asked about.
+#[derive(Debug)]
+pub struct Installed<'a> {
+    root: &'a Root,
+    supported: Vec<Version>,
+    default: Option<Version>,
+}
+
+impl<'a> Installed<'a> {
+    /// Those in a root.
     #[must_use]
-    pub fn supported(&self, root: &Root) -> Vec<Version> {
-        let supported = pythons::supported_versions(root).into_iter();
-        supported.filter(|&version| self.contains(version) && is_installed(root, version)).collect()
+    pub fn of(root: &'a Root) -> Self {
+        let mut supported = pythons::supported_versions(root);
+        supported.retain(|&version| is_installed(root, version));
+        Self { root, supported, default: pythons::default_version(root) }
     }
 
-    /// The versions that `-V` asks for and that are installed: as [`Range::supported`], but a single one also
-    /// where it is not supported.
+    /// The supported ones in a range.
     #[must_use]
-    pub fn requested(&self, root: &Root) -> Vec<Version> {
-        match self.exact().filter(|&version| is_installed(root, version)) {
+    pub fn within(&self, range: &Range) -> Vec<Version> {
+        self.supported.iter().copied().filter(|&version| range.contains(version)).collect()
+    }
+
+    /// Those that `-V` asks for: as [`Installed::within`], but a single one also where it is not supported.
+    #[must_use]
+    pub fn requested(&self, range: &Range) -> Vec<Version> {
+        match range.exact().filter(|&version| is_installed(self.root, version)) {
             Some(version) => vec![version],
-            None => self.supported(root),
+            None => self.within(range),
         }
+    }
+
+    /// The one of `versions` for private modules: the default version, else the next newer one, else the newest.
+    #[must_use]
+    pub fn preferred(&self, versions: &[Version]) -> Option<Version> {
+        let newer =
+            versions.iter().filter(|&&version| self.default.is_some_and(|default| version >= default));
+        newer.min().or_else(|| versions.iter().max()).copied()
     }
 }
 
 fn is_installed(root: &Root, version: Version) -> bool {
     pythons::executable(root, version).is_some()
-}
-
-/// The one of `versions` for private modules: the default version, else the next newer one, else the newest.
-#[must_use]
-pub fn preferred(root: &Root, versions: &[Version]) -> Option<Version> {
-    let default = pythons::default_version(root);
-    let newer = versions.iter().filter(|&&version| default.is_some_and(|default| version >= default));
-    newer.min().or_else(|| versions.iter().max()).copied()
 }
 
 #[cfg(test)]

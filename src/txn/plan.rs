@@ -261,11 +261,11 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn complete(&self, plan: &mut Plan, gone: &[InterpreterId]) -> Result<()> {
+    pub fn complete(&self, plan: &mut Plan, wishes: &Wishes<'_>, gone: &[InterpreterId]) -> Result<()> {
         plan.is_everything = true;
         let Some(journal) = self.journal else { return Ok(()) };
         // The first, so that what is planned for the same target goes before them.
-        plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
+        plan.groups.splice(0..0, self.take_back(journal, wishes)?);
         for ((directory, mount), remnants) in journal.published_by(gone)? {
             if self.root.misses(&directory, mount.as_deref()) {
                 continue;
@@ -279,6 +279,18 @@ impl Planner<'_> {
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
         Ok(())
+    }
+
+    /// Puts back what is retired, as far as it is wished for.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn take_back(&self, journal: &Journal, wishes: &Wishes<'_>) -> Result<Vec<Group>> {
+        let admits = |directory: &Path, source: &OsStr, interpreter: InterpreterId| {
+            let compiler = self.known.iter().find(|known| known.id == interpreter);
+            compiler.is_none_or(|compiler| (wishes.admits)(directory, source, compiler))
+        };
+        retired::take_back(journal, self.root, admits)
     }
 }
 

@@ -9,11 +9,12 @@
 //! until somebody takes the lock for anything else, as a rule the commit at the end of the dpkg run. That one looks for
 //! what was not moved (a file that is in here has been), makes the moves durable, and settles all of it at once.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::intent::{Action, Compile, Group, IntentId, Stamp};
+use super::intent::{Action, Compile, Group, IntentId, InterpreterId, Stamp};
 use super::journal::Journal;
 use super::lock::Writer;
 use crate::disk::{self, Dir, Kind, Renamed};
@@ -97,15 +98,22 @@ pub fn is_left(journal: &Journal, state: &Dir) -> Result<bool> {
     }
 }
 
-/// The intents that put back what is retired and right: whose source is there. What is wanted anyway is left to those
-/// who want it.
+/// The intents that put back what is retired and right: whose source is there, and admitted for its interpreter in its
+/// directory. What a pending intent wants anyway is left to that one.
 ///
 /// # Errors
 /// The journal cannot be read.
-pub fn take_back(journal: &Journal, root: &Root) -> Result<Vec<Group>> {
+pub fn take_back(
+    journal: &Journal,
+    root: &Root,
+    admits: impl Fn(&Path, &OsStr, InterpreterId) -> bool,
+) -> Result<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     for retired in journal.retired_and_not_wanted()? {
         let Some((target, source, level)) = Target::in_place(&retired.remnant) else { continue };
+        if !admits(&retired.directory, &source, retired.interpreter) {
+            continue;
+        }
         let seen = match root.identity(&retired.directory.join(&source)) {
             Ok(Some(seen)) => seen.into(),
             // Whether its source is there will be seen once its filesystem is.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::aid::let_the_clock_go_on;
 use crate::support::{Outcome, PYTHON, World};
 
 pub const PUBLIC: &str = "/usr/lib/python3/dist-packages";
@@ -129,6 +130,22 @@ impl Installation {
             files += &format!("{path}\n");
         }
         self.write(&format!("/var/lib/dpkg/info/{list}.list"), &files);
+    }
+
+    /// Waits until the directories of bytecode of these sources, those that are there, have been left alone for so long
+    /// that they can be sealed.
+    pub fn rest<'a>(&self, sources: impl Iterator<Item = &'a String>) {
+        let caches = sources.map(|source| self.at(source).with_file_name("__pycache__"));
+        let caches = caches.filter(|cache| cache.exists());
+        let last = caches.max_by_key(|cache| fs::metadata(cache).unwrap().modified().unwrap()).unwrap();
+        let_the_clock_go_on(&self.world, &last, 3);
+    }
+
+    /// Installs files, sources all of them, as those of `pkg`; its script has these lines.
+    pub fn install_private(&self, files: &[&str], script: &str) {
+        files.iter().for_each(|file| drop(self.write(file, "x = 1\n")));
+        self.write("/var/lib/dpkg/info/pkg.list", &format!("/.\n{}\n", files.join("\n")));
+        self.write("/var/lib/dpkg/info/pkg.postinst", &format!("#!/bin/sh\nset -e\n{script}\n"));
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

@@ -53,11 +53,23 @@ impl JournalError {
         matches!(self.kind, Kind::Damaged(_))
     }
 
-    /// Whether there is no space left to write it.
+    /// Whether there is no space left to write it, or a write failed: to SQLite a quota that is used up (EDQUOT) is an
+    /// I/O error like any other, and where a write fails another program's files would not be durable either.
     #[must_use]
     pub fn is_full(&self) -> bool {
+        use rusqlite::ffi::{
+            SQLITE_FULL, SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_TRUNCATE,
+            SQLITE_IOERR_WRITE,
+        };
+        const UNWRITABLE: [i32; 5] = [
+            SQLITE_FULL,
+            SQLITE_IOERR_WRITE,
+            SQLITE_IOERR_FSYNC,
+            SQLITE_IOERR_DIR_FSYNC,
+            SQLITE_IOERR_TRUNCATE,
+        ];
         matches!(&self.kind, Kind::Sqlite(_, source)
-            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+            if source.sqlite_error().is_some_and(|error| UNWRITABLE.contains(&error.extended_code)))
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Case {
     pub(super) reader: Option<usize>,
     /// How Python is to check it, once it is made anew.
     pub(super) mode: Invalidation,
+    /// Whether its source is left in for its reader: else it is not made anew, or missed.
+    pub(super) admitted: bool,
 }
 
 /// The interpreters whose bytecode is judged.
@@ -161,14 +163,16 @@ impl Expectations<'_> {
         if source.is_none() && !listing.misses(&name, scope.asked()) {
             return None;
         }
-        // What nobody here compiles or reads, or has no source, is not missed.
-        let is_compiled =
-            reader.is_some_and(|reader| self.readers.all[reader].interpreter.format().is_some());
-        if pyc.is_none() && (source.is_none() || !is_compiled) {
+        let compiler = reader.map(|reader| &self.readers.all[reader]);
+        let is_admitted = |compiler| (self.wishes.admits)(&listing.directory, &name, compiler);
+        let admitted = compiler.is_none_or(is_admitted);
+        // What nobody here compiles or reads, or has no source, or is left out, is not missed.
+        let is_compiled = compiler.is_some_and(|compiler| compiler.interpreter.format().is_some());
+        if pyc.is_none() && (source.is_none() || !is_compiled || !admitted) {
             return None;
         }
         let mode = entry.as_ref().map_or(self.wishes.mode, |entry| entry.mode);
-        Some(Case { remnant, pyc, source, entry, reader, mode })
+        Some(Case { remnant, pyc, source, entry, reader, mode, admitted })
     }
 }
 
@@ -182,7 +186,8 @@ impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
     /// be made anew.
     pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
-        let remake = if self.remnant.is_temporary() { None } else { self.remake(readers) };
+        let is_makeable = self.admitted && !self.remnant.is_temporary();
+        let remake = if is_makeable { self.remake(readers) } else { None };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)
     }

@@ -75,6 +75,10 @@ impl Judge<'_> {
             if is_closed && is_judged && case.pyc.is_some() {
                 verdict = Verdict::new(Class::Unreadable, "others may not look into its directory");
             }
+            if !case.admitted && verdict.class == Class::Stale {
+                // Python takes no notice of it, and no commit makes it anew.
+                verdict.wrong = false;
+            }
             let Verdict { class, reason, wrong } = verdict;
             let is_loadable = match class {
                 Class::Invalid | Class::Broken | Class::Leftover => false,

@@ -65,11 +65,12 @@ impl Verifier<'_> {
                 trees.push(top);
             }
         }
-        let places = by_directory(request.files.iter().map(|(path, _)| path)).into_iter();
-        let mut places: Vec<Place> =
-            places.map(|(directory, sources)| self.place(directory, sources)).collect::<Result<_>>()?;
-        if everywhere {
-            places.extend(self.rest(&trees)?);
+        let is_seen = |path: &Path| trees.iter().any(|tree| path.starts_with(tree));
+        let files = request.files.iter().map(|(path, _)| path).filter(|path| !is_seen(path));
+        let mut files = by_directory(files);
+        let mut places = if everywhere { self.rest(is_seen, &mut files)? } else { Vec::new() };
+        for (directory, sources) in files {
+            places.push(self.place(directory, sources)?);
         }
         findings.append(self.look_at(places)?);
         self.confirm(findings)
@@ -152,17 +153,23 @@ impl Verifier<'_> {
         Ok(Place { directory: directory.to_owned(), sources, only: None, shelf })
     }
 
-    /// What the ledger has outside of `trees`.
-    fn rest(&self, trees: &[&Path]) -> Result<Vec<Place>> {
+    /// What the ledger has outside of what is seen, and those of `files` that are in the same directories.
+    fn rest(
+        &self,
+        is_seen: impl Fn(&Path) -> bool,
+        files: &mut BTreeMap<&Path, Vec<OsString>>,
+    ) -> Result<Vec<Place>> {
         let Some(journal) = self.journal else { return Ok(Vec::new()) };
         let mut places = Vec::new();
         for directory in journal.published_below(Path::new("/"))? {
-            if trees.iter().any(|tree| directory.starts_with(tree)) {
+            if is_seen(&directory) {
                 continue;
             }
             let shelf = journal.shelf(&directory)?;
             let parsed = |name: &OsString| Some(crate::python::pycache::Remnant::parse(name)?.source());
-            let sources: BTreeSet<OsString> = shelf.published.keys().filter_map(parsed).collect();
+            let asked = files.remove(directory.as_path()).into_iter().flatten();
+            let sources: BTreeSet<OsString> =
+                shelf.published.keys().filter_map(parsed).chain(asked).collect();
             places.push(Place { directory, sources: sources.into_iter().collect(), only: None, shelf });
         }
         Ok(places)
