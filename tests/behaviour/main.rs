@@ -24,6 +24,7 @@ mod compiling;
 mod concurrency;
 mod configuration;
 mod confinement;
+mod dead_python;
 mod filesystems;
 mod history;
 mod hooks;
