@@ -52,7 +52,7 @@ pub(super) struct General {
 pub(super) enum Command {
     /// Compile and publish PATHs, packages, and what is pending, as one transaction
     ///
-    /// Without PATH and -p: everything pending and the public module directories.
+    /// Without PATH and -p: everything pending, the public module directories and the standard library.
     Commit {
         #[command(flatten)]
         selection: Selection,

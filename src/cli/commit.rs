@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
+use crate::debian::pythons;
 use crate::disk::Escaped;
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::intent::{Action, Group, TxnId};
@@ -19,7 +20,7 @@ use crate::txn::state::State;
 
 use super::Status;
 use super::args::{Compiling, Selection};
-use super::selection::{self, Selected};
+use super::selection::{self, Guard, Selected};
 use super::session::Run;
 
 /// Makes a plan from what the journal says.
@@ -243,15 +244,20 @@ fn make_plan(
     compiling: &Compiling,
 ) -> Result<Plan> {
     let root = &run.config.root;
-    let selected = Selected::of(root, selection, journal)?;
+    let mut selected = Selected::of(root, selection, journal)?;
+    let guard = if selection.is_empty() { Guard::StandardLibrary } else { Guard::Nothing };
+    if selection.is_empty() && compiling.python.is_empty() {
+        selected.request.trees.extend(pythons::supported_libraries(root));
+    }
     if compilers.is_empty() && !selection.paths.is_empty() {
         bail!("no supported Python is installed\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known, taker };
-    let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
+    let mut plan =
+        selection::plan(&planner, &run.config.settings, &selected.request, (compiling, guard), compilers)?;
     plan.problems.extend(selected.problems);
     if selection.is_empty() {
-        planner.complete(&mut plan, &selection::gone(root, known))?;
+        planner.complete(&mut plan, &selection::gone(root, known), pythons::is_standard_library)?;
     }
     Ok(plan)
 }

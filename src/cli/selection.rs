@@ -125,21 +125,43 @@ fn executable(root: &Root, name: &str) -> Result<PathBuf> {
     found.ok_or_else(|| anyhow!("no interpreter '{name}' is installed"))
 }
 
+/// Whose bytecode is kept right, but none is made where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// That of the standard libraries: their packages decide what is compiled.
+    StandardLibrary,
+    /// Nobody's: what was named is meant.
+    Nothing,
+}
+
+impl Guard {
+    fn has(self, directory: &Path) -> bool {
+        self == Self::StandardLibrary && pythons::is_standard_library(directory)
+    }
+}
+
 /// The plan for a request.
 pub(super) fn plan(
     planner: &Planner<'_>,
     settings: &Settings,
     request: &Request,
-    compiling: &Compiling,
+    (compiling, guard): (&Compiling, Guard),
     compilers: &[Compiler],
 ) -> Result<Plan> {
-    with_wishes(settings, compiling, compilers, |wishes| planner.plan(request, wishes))
+    with_wishes(settings, (compiling, guard), compilers, |wishes| {
+        let mut wishes = *wishes;
+        // Seals of a library say that what is guarded is right; that is less than what is meant here.
+        if guard == Guard::Nothing && request.trees.iter().any(|tree| pythons::is_standard_library(tree)) {
+            wishes.terms = None;
+        }
+        planner.plan(request, &wishes)
+    })
 }
 
 /// How sources are to be compiled: with the interpreters that were named, or the supported ones where they fit.
 pub(super) fn with_wishes<T>(
     settings: &Settings,
-    compiling: &Compiling,
+    (compiling, guard): (&Compiling, Guard),
     compilers: &[Compiler],
     work: impl FnOnce(&Wishes<'_>) -> T,
 ) -> T {
@@ -153,6 +175,7 @@ pub(super) fn with_wishes<T>(
     let admits = |directory: &Path, source: &OsStr, _: &Compiler| is_admitted(settings, directory, source);
     let wishes = Wishes {
         compilers: &fitting,
+        is_guarded: &|directory| guard.has(directory),
         admits: &admits,
         levels: &settings.optimize,
         mode: settings.invalidation,

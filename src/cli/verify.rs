@@ -17,7 +17,7 @@ use super::Status;
 use super::args::{Compiling, Selection};
 use super::commit;
 use super::report::{Reporter, one_line};
-use super::selection::{self, Selected};
+use super::selection::{self, Guard, Selected};
 use super::session::{Run, is_damage};
 
 /// How to verify.
@@ -127,13 +127,13 @@ impl Job<'_> {
             all.extend(known.into_iter().filter(|known| known.interpreter.path.exists()));
         }
         let readers = Readers { all, only };
-        selection::with_wishes(&config.settings, &self.compiling, compilers, |wishes| {
+        let how = (&self.compiling, Guard::StandardLibrary);
+        selection::with_wishes(&config.settings, how, compilers, |wishes| {
             work(&Verifier {
                 root: &config.root,
                 journal,
                 readers: &readers,
                 wishes,
-                is_others: &pythons::is_standard_library,
                 quick: self.manner.quick,
                 jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,

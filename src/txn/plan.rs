@@ -32,10 +32,28 @@ pub struct Request {
     pub files: Vec<(PathBuf, Option<String>)>,
 }
 
+impl Request {
+    /// The trees, each once, without those that are parts of others.
+    pub(super) fn tops(&self) -> Vec<&Path> {
+        let mut tops: Vec<&Path> = Vec::new();
+        for top in self.trees.iter().map(PathBuf::as_path) {
+            let is_part = self.trees.iter().any(|other| top != other && top.starts_with(other));
+            if !is_part && !tops.contains(&top) {
+                tops.push(top);
+            }
+        }
+        tops
+    }
+}
+
 /// How sources are to be compiled.
+#[derive(Clone, Copy)]
 pub struct Wishes<'a> {
     /// Who compiles the sources of a directory.
     pub compilers: &'a (dyn Fn(&Path) -> Vec<Compiler> + Sync),
+    /// Directories in which no bytecode is wanted but what is there, of any level, or was published and is gone: their
+    /// own packages decide what is compiled.
+    pub is_guarded: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Which sources of a directory they compile.
     pub admits: &'a (dyn Fn(&Path, &OsStr, &Compiler) -> bool + Sync),
     /// At which levels.
@@ -158,7 +176,7 @@ impl Planner<'_> {
     /// The journal cannot be read.
     pub fn plan(&self, request: &Request, wishes: &Wishes<'_>) -> Result<Plan> {
         let mut plan = Plan::default();
-        for top in &request.trees {
+        for top in request.tops() {
             self.plan_tree(top, wishes, &mut plan)?;
         }
         let files = by_directory(&request.files);
@@ -249,16 +267,27 @@ impl Planner<'_> {
     }
 
     /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is
-    /// there, and the removal of what interpreters left that are gone.
+    /// there, and the removal of what interpreters left that are gone; but not of what is guarded and has its source:
+    /// a library that outlives its interpreter has other users.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn complete(&self, plan: &mut Plan, gone: &[InterpreterId]) -> Result<()> {
+    pub fn complete(
+        &self,
+        plan: &mut Plan,
+        gone: &[InterpreterId],
+        is_guarded: impl Fn(&Path) -> bool,
+    ) -> Result<()> {
         plan.is_everything = true;
         let Some(journal) = self.journal else { return Ok(()) };
         // The first, so that what is planned for the same target goes before them.
         plan.groups.splice(0..0, retired::take_back(journal, self.root)?);
-        for (directory, remnants) in journal.published_by(gone)? {
+        for (directory, mut remnants) in journal.published_by(gone)? {
+            if is_guarded(&directory) {
+                let has_source =
+                    |remnant: &Remnant| self.root.on_disk(&directory.join(remnant.source())).exists();
+                remnants.retain(|remnant| !has_source(remnant));
+            }
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }
         Ok(())

@@ -45,6 +45,7 @@ mod schemas;
 mod seals;
 mod signals;
 mod sources;
+mod standard_library;
 mod twins;
 mod verify;
 mod wholes;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Makes bytecode of the library's modules, of every level, with headers that are right; `BODY` is the expression for
-/// what stands behind them, of the code object `code` of the source.
+/// Makes bytecode of the library's modules, of the `LEVELS`, with headers that are right; `BODY` is the expression for
+/// what stands behind them, of the code object `code` of the source. The names inside are without `ROOT`.
 const BYTECODE: &str = r#"
 import importlib.util, marshal, os, sys
 
@@ -14,10 +14,10 @@ def write(source):
     flags = b"" if sys.version_info < (3, 7) else b"\0\0\0\0"
     words = [int(stat.st_mtime) & 0xffffffff, stat.st_size]
     with open(source, "rb") as file:
-        code = compile(file.read(), source, "exec", dont_inherit=True, optimize=0)
+        code = compile(file.read(), source[len(ROOT):], "exec", dont_inherit=True, optimize=0)
     header = importlib.util.MAGIC_NUMBER + flags + b"".join(word.to_bytes(4, "little") for word in words)
     bytecode = header + BODY
-    for level in ["", 1, 2]:
+    for level in LEVELS:
         pyc = importlib.util.cache_from_source(source, optimization=level)
         os.makedirs(os.path.dirname(pyc), exist_ok=True)
         with open(pyc, "wb") as file:
@@ -61,6 +61,8 @@ pub struct Private {
     pub path: PathBuf,
     /// Its standard library.
     pub library: PathBuf,
+    /// What stands in front of the names inside bytecode, on disk.
+    root: PathBuf,
 }
 
 impl Private {
@@ -75,7 +77,12 @@ impl Private {
         let from = original.parent().unwrap().with_file_name("lib").join(&name);
         copy_sources(&from, &library, |name| MODULES.contains(&name));
         copy_sources(&from.join("encodings"), &library.join("encodings"), |_| true);
-        Self { original, path, library }
+        Self { original, path, library, root: PathBuf::new() }
+    }
+
+    /// Copies `original` to where Debian's packages have it, in a root.
+    pub fn install(original: &Path, minor: u8, root: &Path) -> Self {
+        Self { root: root.to_owned(), ..Self::copy(original, minor, &root.join("usr")) }
     }
 
     /// Its path, as an argument.
@@ -83,10 +90,26 @@ impl Private {
         self.path.to_str().unwrap()
     }
 
-    /// Gives the modules of its library bytecode with right headers; `body` is a Python expression for what follows them.
+    /// Compiles its library, as the postinst of its package does.
+    #[track_caller]
+    pub fn compile(&self) {
+        self.write("[\"\"]", "marshal.dumps(code)");
+    }
+
+    /// Gives the modules of its library bytecode of every level with right headers; `body` is a Python expression for
+    /// what follows them.
     #[track_caller]
     pub fn write_bytecode(&self, body: &str) {
-        let script = BYTECODE.replace("LIBRARY", &format!("{:?}", self.library)).replace("BODY", body);
+        self.write("[\"\", 1, 2]", body);
+    }
+
+    #[track_caller]
+    fn write(&self, levels: &str, body: &str) {
+        let script = BYTECODE
+            .replace("LIBRARY", &format!("{:?}", self.library))
+            .replace("ROOT", &format!("{:?}", self.root))
+            .replace("LEVELS", levels)
+            .replace("BODY", body);
         super::python::run(self.original.to_str().unwrap(), &script);
     }
 

@@ -157,6 +157,7 @@ impl Request {
                 && !part.leaves_out(directory, source, compiler.interpreter.dialect.version)
         };
         let wishes = Wishes {
+            is_guarded: &|_| false,
             compilers: &fitting,
             admits: &admits,
             levels: &settings.optimize,

@@ -40,8 +40,6 @@ pub struct Verifier<'a> {
     pub readers: &'a Readers,
     /// What a commit would make.
     pub wishes: &'a Wishes<'a>,
-    /// Whether nothing is expected in a directory but what the ledger has.
-    pub is_others: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Whether metadata alone are compared.
     pub quick: bool,
     /// How many threads read.
@@ -57,13 +55,9 @@ impl Verifier<'_> {
     /// The journal cannot be read, or the interrupt.
     pub fn verify(&self, request: &Request, everywhere: bool) -> Result<Findings> {
         let mut findings = Findings::default();
-        let mut trees: Vec<&Path> = Vec::new();
-        for top in &request.trees {
-            let is_part = request.trees.iter().any(|other| top != other && top.starts_with(other));
-            if !is_part && !trees.contains(&top.as_path()) {
-                self.look_through(top, &mut findings)?;
-                trees.push(top);
-            }
+        let trees = request.tops();
+        for top in &trees {
+            self.look_through(top, &mut findings)?;
         }
         let places = by_directory(request.files.iter().map(|(path, _)| path)).into_iter();
         let mut places: Vec<Place> =
@@ -111,7 +105,7 @@ impl Verifier<'_> {
     }
 
     fn expectations(&self) -> Expectations<'_> {
-        Expectations { readers: self.readers, wishes: self.wishes, is_others: self.is_others }
+        Expectations { readers: self.readers, wishes: self.wishes }
     }
 
     /// Looks at all of a tree.
