@@ -60,6 +60,8 @@ pub struct Settings {
     pub history: History,
     /// The shared bytecode cache.
     pub cache: CachePlace,
+    /// Whether everything is verified and repaired once a week.
+    pub weekly: bool,
 }
 
 /// Where the shared bytecode cache is, and how large it may grow.
@@ -119,6 +121,7 @@ impl Default for Settings {
             defer: true,
             history: History::default(),
             cache: CachePlace::default(),
+            weekly: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::disk::Escaped;
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
 use crate::txn::plan::Plan;
-use crate::txn::verify::{Class, Finding, Findings, Readers, Verifier, remedies};
+use crate::txn::verify::{Class, Depth, Finding, Findings, Readers, Verifier, remedies};
 
 use super::Status;
 use super::args::{Compiling, Selection};
@@ -24,7 +24,7 @@ use super::session::{Run, is_damage};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) repair: bool,
-    pub(super) quick: bool,
+    pub(super) depth: Depth,
     pub(super) json: bool,
 }
 
@@ -62,23 +62,35 @@ pub(super) fn verify(
 ) -> Result<Status> {
     let began = std::time::Instant::now();
     let job = Job { run, compiling, manner };
-    let mut problems = Vec::new();
-    let journal = job.ledger(&mut problems)?;
-    let selected = Selected::of(&run.config.root, selection, journal.as_ref())?;
-    let everywhere = selection.is_empty();
-    let mut request = selected.request;
-    if everywhere {
-        request.trees.extend(pythons::standard_libraries(&run.config.root));
-    }
-    let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
-    let compilers = job.compilers(resolve)?;
-    let mut findings =
-        job.with_verifier(journal.as_ref(), &compilers, |verifier| verifier.verify(&request, everywhere))?;
-    drop(journal);
-    findings.problems.extend(problems.into_iter().chain(selected.problems));
+    let findings = job.find(selection)?;
     let left = if manner.repair && findings.wrong() > 0 { Some(job.repair(&findings)?) } else { None };
     let seconds = began.elapsed().as_secs_f64();
     job.tell(&findings, left.as_ref(), seconds)
+}
+
+/// Looks at all bytecode that may not have been durable when the power went, and mends what is damaged; says so in one
+/// line. The ledger is asked only for what need not be read: without one everything is.
+pub(super) fn mend_after_power_cut(run: &Run<'_>) -> Result<()> {
+    let quiet = Reporter::new(Verbosity::Quiet);
+    let manner = Manner { repair: true, depth: Depth::Unsettled, json: false };
+    let job = Job { run: &Run { reporter: &quiet, ..*run }, compiling: Compiling::default(), manner };
+    let mut findings = job.find(&Selection::default())?;
+    findings.retain_damage();
+    let mut left = Findings::default();
+    if findings.wrong() > 0 {
+        left = job.repair(&findings)?;
+        left.retain_damage();
+    }
+    let (looked_at, damaged, left) = (findings.present(), findings.wrong(), left.wrong());
+    if looked_at > 0 {
+        let mended = damaged - left;
+        let rest =
+            if left > 0 { format!("; {left} could not be: see 'pyc-txn verify'") } else { String::new() };
+        run.reporter.note(&format!(
+            "the last shutdown was not clean: {looked_at} pycs looked at, {damaged} damaged, {mended} mended{rest}"
+        ));
+    }
+    Ok(())
 }
 
 /// One call of the command.
@@ -89,6 +101,25 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Looks at what is selected; without a selection at everything.
+    fn find(&self, selection: &Selection) -> Result<Findings> {
+        let Run { config, interrupt, .. } = *self.run;
+        let mut problems = Vec::new();
+        let journal = self.ledger(&mut problems)?;
+        let selected = Selected::of(&config.root, selection, journal.as_ref())?;
+        let everywhere = selection.is_empty();
+        let mut request = selected.request;
+        if everywhere {
+            request.trees.extend(pythons::standard_libraries(&config.root));
+        }
+        let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, interrupt);
+        let compilers = self.compilers(resolve)?;
+        let verify = |verifier: &Verifier<'_>| verifier.verify(&request, everywhere);
+        let mut findings = self.with_verifier(journal.as_ref(), &compilers, verify)?;
+        findings.problems.extend(problems.into_iter().chain(selected.problems));
+        Ok(findings)
+    }
+
     /// The journal; where it cannot be read, which is no obstacle without `--repair`, nothing is known to be ours.
     fn ledger(&self, problems: &mut Vec<String>) -> Result<Option<Journal>> {
         let error = match self.run.journal_to_read() {
@@ -134,7 +165,7 @@ impl Job<'_> {
                 journal,
                 readers: &readers,
                 wishes,
-                quick: self.manner.quick,
+                depth: self.manner.depth,
                 jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,
             })

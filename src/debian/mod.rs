@@ -7,4 +7,5 @@ pub mod dpkg;
 pub mod excludes;
 pub mod packages;
 pub mod pythons;
+pub mod systemd;
 pub mod versions;

@@ -22,6 +22,7 @@ pub mod recover;
 pub mod retired;
 mod reuse;
 pub mod seal;
+pub mod shutdown;
 mod site;
 mod source;
 pub mod stage;

@@ -15,6 +15,7 @@ mod installation;
 mod oracle;
 
 mod adoption;
+mod boot;
 mod cache;
 mod cache_room;
 mod cache_trust;

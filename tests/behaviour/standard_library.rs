@@ -1,29 +1,12 @@
 //! The standard libraries of the supported interpreters: what their packages compiled is kept right, and no more.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::aid::{names, skipped, stamp};
+use crate::aid::{names, stamp};
 use crate::installation::Installation;
 use crate::support::private::Private;
-use crate::support::{Outcome, PYTHON, python};
-
-/// A system whose only Python is one that the host does not have, with a standard library that its package compiled;
-/// `None` where this machine has no such Python.
-fn system() -> Option<(Installation, Private)> {
-    let is_other = |(minor, _): &(u8, PathBuf)| !Path::new(&format!("/usr/bin/python3.{minor}")).exists();
-    let Some((minor, original)) = python::all().into_iter().rev().find(is_other) else {
-        skipped("a Python that is not in /usr/bin is needed");
-        return None;
-    };
-    let system = Installation::with_programs();
-    for name in names(&system.at("/usr/bin")) {
-        fs::remove_file(system.at("/usr/bin").join(name)).unwrap();
-    }
-    let private = Private::install(&original, minor, &system.root());
-    private.compile();
-    Some((system, private))
-}
+use crate::support::{Outcome, PYTHON};
 
 fn commit(system: &Installation) -> Outcome {
     system.call("pyc-txn", &["commit"])
@@ -49,7 +32,7 @@ fn number(report: &Outcome, class: &str) -> u64 {
 
 #[test]
 fn what_is_whole_is_adopted_and_what_is_torn_or_stale_is_compiled() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     let all = compiled(&private);
     let whole = private.pyc("codecs.py");
     let before = stamp(&whole);
@@ -67,7 +50,7 @@ fn what_is_whole_is_adopted_and_what_is_torn_or_stale_is_compiled() {
 
 #[test]
 fn the_hooks_of_the_package_guard_it_too() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     for moment in ["configure", "triggered"] {
         tear(&private.pyc("encodings/__init__.py"));
         system.call_in_script("pyc-txn", &["hook", moment]).exits(0).says("compiled 1");
@@ -77,7 +60,7 @@ fn the_hooks_of_the_package_guard_it_too() {
 
 #[test]
 fn what_its_package_does_not_compile_stays_uncompiled_until_it_is_named() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     let tests = private.library.join("test");
     fs::create_dir(&tests).unwrap();
     fs::write(tests.join("a.py"), "x = 1\n").unwrap();
@@ -94,7 +77,7 @@ fn what_its_package_does_not_compile_stays_uncompiled_until_it_is_named() {
 
 #[test]
 fn a_pyc_that_vanished_is_made_again_and_goes_with_its_source() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     commit(&system).exits(0);
     let pyc = private.pyc("codecs.py");
     fs::remove_file(&pyc).unwrap();
@@ -108,7 +91,7 @@ fn a_pyc_that_vanished_is_made_again_and_goes_with_its_source() {
 
 #[test]
 fn other_levels_are_guarded_where_there_are_any() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     let pyc = private.pyc("codecs.py");
     let name = pyc.file_name().unwrap().to_str().unwrap().replace(".pyc", ".opt-1.pyc");
     let optimized = pyc.with_file_name(name);
@@ -123,7 +106,7 @@ fn other_levels_are_guarded_where_there_are_any() {
 
 #[test]
 fn the_library_of_a_removed_interpreter_keeps_its_bytecode_and_leaves_nothing() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     let all = compiled(&private);
     commit(&system).exits(0);
     // libpython3.N-stdlib stays where something else is linked with libpython3.N.
@@ -144,7 +127,7 @@ fn the_library_of_a_removed_interpreter_keeps_its_bytecode_and_leaves_nothing() 
 
 #[test]
 fn only_a_commit_for_the_supported_interpreters_guards_it() {
-    let Some((system, private)) = system() else { return };
+    let Some((system, private)) = Installation::with_a_python() else { return };
     system.call("pyc-txn", &["commit", "--python", PYTHON]).exits(0).does_not_say("adopted");
     let (_, other) = private.library.to_str().unwrap().rsplit_once("3.").unwrap();
     let mut command = system.called("pyc-txn", &["commit"]);

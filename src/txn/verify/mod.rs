@@ -30,6 +30,18 @@ use crate::parallel;
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
+/// How closely bytecode is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Metadata are compared, nothing is read.
+    Metadata,
+    /// As `Metadata` where the file is the one that the ledger has: it was durable before the ledger had it. All else is
+    /// read.
+    Unsettled,
+    /// Everything is read.
+    Content,
+}
+
 /// Verifies.
 pub struct Verifier<'a> {
     /// Where the paths are.
@@ -40,8 +52,8 @@ pub struct Verifier<'a> {
     pub readers: &'a Readers,
     /// What a commit would make.
     pub wishes: &'a Wishes<'a>,
-    /// Whether metadata alone are compared.
-    pub quick: bool,
+    /// How closely.
+    pub depth: Depth,
     /// How many threads read.
     pub jobs: usize,
     /// What ends it early.
@@ -100,8 +112,8 @@ impl Verifier<'_> {
     }
 
     fn judge(&self) -> Judge<'_> {
-        let Self { root, readers, quick, .. } = *self;
-        Judge { root, readers, quick }
+        let Self { root, readers, depth, .. } = *self;
+        Judge { root, readers, depth }
     }
 
     fn expectations(&self) -> Expectations<'_> {
@@ -125,7 +137,7 @@ impl Verifier<'_> {
             Ok(findings)
         };
         let surveyor = Surveyor { journal, terms: self.wishes.sealed(), root, threads: self.jobs };
-        let survey = if self.quick {
+        let survey = if self.depth == Depth::Metadata {
             let survey = surveyor.survey(top)?.but_alone();
             findings.count(Class::Valid, survey.current());
             survey
