@@ -63,6 +63,8 @@ pub struct Settings {
     pub history: History,
     /// The shared bytecode cache.
     pub cache: CachePlace,
+    /// Whether everything is verified and repaired once a week.
+    pub weekly: bool,
 }
 
 /// Where the shared bytecode cache is, and how large it may grow.
@@ -122,6 +124,7 @@ impl Default for Settings {
             defer: true,
             history: History::default(),
             cache: CachePlace::default(),
+            weekly: true,
         }
     }
 }

@@ -72,6 +72,13 @@ pub fn sync<'a>(dirs: impl IntoIterator<Item = &'a Dir>) -> Result<Durable> {
     Ok(Durable(()))
 }
 
+/// Has the kernel write everything on every filesystem (`sync(2)`, which reports no error): evidence of nothing.
+pub fn sync_all() {
+    if is_durable() {
+        rustix::fs::sync();
+    }
+}
+
 /// Opens the directory at `path`, after creating it for this user alone, and what is missing above it. Symlinks
 /// on the way are followed: this is for pyc-txn's own state directory, whose place the administrator chose.
 ///

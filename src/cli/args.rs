@@ -52,8 +52,8 @@ pub(super) struct General {
 pub(super) enum Command {
     /// Compile and publish PATHs, packages, and what is pending, as one transaction
     ///
-    /// Without PATH and -p: everything pending, the public module directories, and the private modules for which packages
-    /// ask in their scripts.
+    /// Without PATH and -p: everything pending, the public module directories, the standard library, and the private
+    /// modules for which packages ask in their scripts.
     Commit {
         #[command(flatten)]
         selection: Selection,
@@ -176,8 +176,12 @@ pub(super) enum When {
     AfterDpkg,
     /// After apt's last dpkg run: commit what is pending
     AfterApt,
-    /// At boot: recover, and commit what is pending
+    /// At boot: after an unclean shutdown look for damage and mend it; recover, and commit what is pending
     Boot,
+    /// At shutdown, as the last: note that it is a clean one
+    Shutdown,
+    /// Once a week: verify and repair, unless the settings say otherwise; exits as verify does
+    Weekly,
 }
 
 #[derive(Debug, Args, Default)]
@@ -295,6 +299,11 @@ impl Command {
             Self::Record { selection, .. } | Self::Clean { selection, .. } => selection.is_empty(),
             _ => false,
         }
+    }
+
+    /// Whether it is called where a failure would be another's.
+    pub(super) fn is_hook(&self) -> bool {
+        matches!(self, Self::Hook { when } if *when != When::Weekly)
     }
 
     /// Whether it may have to do with a journal that needs a new one in its place.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
+use crate::debian::pythons;
 use crate::disk::Escaped;
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::intent::{Action, Group, TxnId};
@@ -273,7 +274,10 @@ fn make_plan(
     compiling: &Compiling,
 ) -> Result<Plan> {
     let root = &run.config.root;
-    let selected = Selected::of(root, selection, journal)?;
+    let mut selected = Selected::of(root, selection, journal)?;
+    if selection.is_empty() && compiling.python.is_empty() {
+        selected.add_trees(root, pythons::supported_libraries(root));
+    }
     if compilers.is_empty() && !selection.paths.is_empty() {
         let why = problems.first().map_or("no supported Python is installed", String::as_str);
         bail!("{why}\nhint: name one with --python");

@@ -4,18 +4,25 @@
 
 use anyhow::{Error, Result, anyhow};
 
-use crate::debian::dpkg;
+use crate::debian::{dpkg, systemd};
+use crate::disk::{self, Dir};
 use crate::txn::lock::Lock;
+use crate::txn::shutdown;
+use crate::txn::verify::Depth;
 
 use super::args::{Compiling, Selection, When};
-use super::session::{self, Incomplete, Run, Unfinished};
+use super::session::{self, Incomplete, Run, Unfinished, is_damage};
+use super::verify::{self, Manner};
 use super::{Status, commit};
 
 /// Does what is due.
 pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
     match when {
         When::Configure | When::Triggered => everything(run),
-        When::Remove | When::AfterApt | When::Boot => pending(run, run.unfinished()?),
+        When::Remove | When::AfterApt => pending(run, run.unfinished()?),
+        When::Boot => boot(run),
+        When::Shutdown => shut_down(run),
+        When::Weekly => weekly(run),
         When::Before => recover(run),
         // Under apt this dpkg is one of several: apt's own hook comes at the end.
         When::AfterDpkg if dpkg::has_frontend() => Ok(Status::Done),
@@ -29,8 +36,50 @@ pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
     }
 }
 
-/// Commits what is pending, the public directories, and the private modules for which packages ask in their scripts.
+/// What others wait for at boot comes first: without the mark of a clean shutdown, bytecode is looked at and mended.
+/// What is pending nobody needs to wait for.
+fn boot(run: &Run<'_>) -> Result<Status> {
+    let mended = mend(run);
+    // With a new journal all of this is done again.
+    if !mended.as_ref().is_err_and(is_damage) {
+        systemd::notify_ready();
+    }
+    mended?;
+    pending(run, run.unfinished()?)
+}
+
+fn mend(run: &Run<'_>) -> Result<()> {
+    if was_clean(run)? { Ok(()) } else { verify::mend_after_power_cut(run) }
+}
+
+/// Takes the mark of a clean shutdown away; whether there was one.
+fn was_clean(run: &Run<'_>) -> Result<bool> {
+    match run.config.state_dir.canonicalize() {
+        Ok(path) => Ok(shutdown::take_mark(&Dir::open(&path)?)?),
+        // There is none yet; or whoever needs it says what is wrong with it.
+        Err(_) => Ok(false),
+    }
+}
+
+fn shut_down(run: &Run<'_>) -> Result<Status> {
+    shutdown::mark(&disk::create_state_dir(&run.config.state_dir)?)?;
+    Ok(Status::Done)
+}
+
+/// Verifies and repairs, if the administrator wants that.
+fn weekly(run: &Run<'_>) -> Result<Status> {
+    if !run.config.settings.weekly {
+        return Ok(Status::Done);
+    }
+    let manner = Manner { repair: true, depth: Depth::Content, json: false };
+    verify::verify(run, &Selection::default(), Compiling::default(), manner)
+}
+
+/// Commits what is pending, the public directories, the standard libraries, and the private modules for which packages
+/// ask in their scripts.
 fn everything(run: &Run<'_>) -> Result<Status> {
+    // A mark from before, of a unit that somebody stopped by hand, says nothing of what dpkg has just written.
+    was_clean(run)?;
     let (selection, compiling) = (Selection::default(), Compiling::default());
     commit::commit_selected(run, &selection, &compiling, run.config.settings.enabled).map_err(with_remedy)
 }

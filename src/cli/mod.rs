@@ -42,6 +42,7 @@ use crate::disk;
 use crate::interrupt::Interrupt;
 use crate::python::confine;
 use crate::txn::lock::Held;
+use crate::txn::verify::Depth;
 use args::{Arguments, Command, Compiling};
 use report::Reporter;
 
@@ -97,7 +98,7 @@ fn pyc_txn(words: impl Iterator<Item = OsString>) -> ExitCode {
     let line = session::command_line(words.iter().skip(1).skip_while(is_general).map(OsString::as_os_str));
     let ended =
         prepare(&arguments).map(|(config, interrupt)| run_command(command, &line, &config, &interrupt));
-    let is_hook = matches!(command, Command::Hook { .. });
+    let is_hook = command.is_hook();
     let status = ended.unwrap_or_else(|error| {
         report::failed(&error, is_hook);
         Status::Incomplete
@@ -111,7 +112,7 @@ fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
 }
 
 fn run_command(command: &Command, line: &str, config: &Config, interrupt: &Interrupt) -> Status {
-    let is_hook = matches!(command, Command::Hook { .. });
+    let is_hook = command.is_hook();
     let reporter = if is_hook { Reporter::terse(config.verbosity) } else { Reporter::new(config.verbosity) };
     let cache = Cache::new(&config.settings.cache);
     let run = session::Run { config, interrupt, reporter: &reporter, cache: &cache, command: line };
@@ -155,7 +156,8 @@ fn dispatch(command: &Command, run: &session::Run<'_>) -> Result<Status> {
         Command::Hook { when } => hook::hook(run, *when),
         Command::Clean { selection, python, dry_run } => clean::clean(run, selection, python, *dry_run),
         Command::Verify { selection, python, repair, quick, force, json, .. } => {
-            let manner = verify::Manner { repair: *repair, quick: *quick, json: *json };
+            let depth = if *quick { Depth::Metadata } else { Depth::Content };
+            let manner = verify::Manner { repair: *repair, depth, json: *json };
             let compiling = Compiling { python: python.clone(), force: *force, ..Compiling::default() };
             verify::verify(run, selection, compiling, manner)
         }

@@ -56,6 +56,23 @@ pub(super) struct Manner<'a> {
     pub(super) force: bool,
     /// The trees that may be sealed, if any.
     pub(super) sealable: Option<&'a [PathBuf]>,
+    /// Where nothing is made that is not there.
+    pub(super) guard: Guard,
+}
+
+/// Whose bytecode is kept right, but none is made where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// That of the standard libraries: their packages decide what is compiled.
+    StandardLibrary,
+    /// Nobody's: what was named is meant.
+    Nothing,
+}
+
+impl Guard {
+    fn has(self, directory: &Path) -> bool {
+        self == Self::StandardLibrary && pythons::is_standard_library(directory)
+    }
 }
 
 impl Rules {
@@ -118,6 +135,7 @@ impl Rules {
         };
         let wishes = Wishes {
             compilers: &fitting,
+            is_guarded: &|directory| manner.guard.has(directory),
             admits: &admits,
             levels: &settings.optimize,
             mode: settings.invalidation,

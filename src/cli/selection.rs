@@ -19,13 +19,15 @@ use crate::txn::tree;
 
 use super::args::{Compiling, Selection};
 use super::private::{self, Private};
-use super::rules::{Manner, Rules};
+use super::rules::{Guard, Manner, Rules};
 
 /// A request, the rules for it, and what of the words could not be made part of it.
 #[derive(Debug)]
 pub(super) struct Selected {
     pub(super) request: Request,
     pub(super) rules: Rules,
+    /// Where nothing is to be made that is not there.
+    pub(super) guard: Guard,
     pub(super) problems: Vec<String>,
 }
 
@@ -35,7 +37,8 @@ impl Selected {
     pub(super) fn of(root: &Root, selection: &Selection, journal: Option<&Journal>) -> Result<Self> {
         // What is wrong with a list of exclusions `py3compile` says.
         let rules = Rules::of(root, pythons::version_of, &mut Vec::new());
-        let mut selected = Self { request: Request::default(), rules, problems: Vec::new() };
+        let guard = if selection.is_empty() { Guard::StandardLibrary } else { Guard::Nothing };
+        let mut selected = Self { request: Request::default(), rules, guard, problems: Vec::new() };
         if selection.is_empty() {
             selected.add_trees(root, pythons::public_directories(root));
             let private = private::asked_for(root, &scripts::calls(root), |_| true);
@@ -124,8 +127,13 @@ impl Selected {
         compilers: &[Compiler],
         work: impl FnOnce(&Wishes<'_>) -> T,
     ) -> T {
-        let sealable = Some(self.request.trees.as_slice());
-        let manner = Manner { is_explicit: !compiling.python.is_empty(), force: compiling.force, sealable };
+        let Self { guard, request, .. } = self;
+        let trees = &request.trees;
+        // Seals of a library say that what is guarded is right; that is less than what is meant where it is named.
+        let is_meant = |tree: &PathBuf| *guard == Guard::Nothing && pythons::is_standard_library(tree);
+        let sealable = (!trees.iter().any(is_meant)).then_some(trees.as_slice());
+        let (is_explicit, force) = (!compiling.python.is_empty(), compiling.force);
+        let manner = Manner { is_explicit, force, sealable, guard: *guard };
         self.rules.with_wishes(settings, compilers, manner, work)
     }
 

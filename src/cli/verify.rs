@@ -11,12 +11,13 @@ use crate::disk::Escaped;
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
 use crate::txn::plan::Plan;
-use crate::txn::verify::{Class, Finding, Findings, Readers, Verifier, remedies};
+use crate::txn::verify::{Class, Depth, Finding, Findings, Readers, Verifier, remedies};
 
 use super::Status;
 use super::args::{Compiling, Selection};
 use super::commit;
 use super::report::{Reporter, one_line};
+use super::rules::Guard;
 use super::selection::{self, Selected};
 use super::session::{Run, is_damage};
 
@@ -24,7 +25,7 @@ use super::session::{Run, is_damage};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) repair: bool,
-    pub(super) quick: bool,
+    pub(super) depth: Depth,
     pub(super) json: bool,
 }
 
@@ -63,24 +64,41 @@ pub(super) fn verify(
     let began = std::time::Instant::now();
     let mut problems = Vec::new();
     let journal = ledger(run, manner, &mut problems)?;
-    let mut selected = Selected::of(&run.config.root, selection, journal.as_ref())?;
-    let everywhere = selection.is_empty();
-    if everywhere {
-        selected.add_trees(&run.config.root, pythons::standard_libraries(&run.config.root));
-    }
+    let selected = select(run, selection, journal.as_ref())?;
     let job = Job { run, compiling, manner, selected: &selected };
-    let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, run.interrupt);
-    let mut unusable = Vec::new();
-    let compilers = job.compilers(&mut unusable, resolve)?;
-    unusable.iter().for_each(|problem| run.reporter.failure(&format!("pyc-txn: {problem}")));
-    let mut findings = job.with_verifier(journal.as_ref(), &compilers, |verifier| {
-        verifier.verify(&selected.request, everywhere)
-    })?;
-    drop(journal);
+    let mut findings = job.find(journal, selection.is_empty())?;
     findings.problems.extend(problems.into_iter().chain(selected.problems.iter().cloned()));
     let left = if manner.repair && findings.wrong() > 0 { Some(job.repair(&findings)?) } else { None };
     let seconds = began.elapsed().as_secs_f64();
     job.tell(&findings, left.as_ref(), seconds)
+}
+
+/// Looks at all bytecode that may not have been durable when the power went, and mends what is damaged; says so in one
+/// line. The ledger is asked only for what need not be read: without one everything is.
+pub(super) fn mend_after_power_cut(run: &Run<'_>) -> Result<()> {
+    let quiet = Reporter::new(Verbosity::Quiet);
+    let manner = Manner { repair: true, depth: Depth::Unsettled, json: false };
+    let run_quietly = Run { reporter: &quiet, ..*run };
+    let journal = ledger(&run_quietly, manner, &mut Vec::new())?;
+    let selected = select(run, &Selection::default(), journal.as_ref())?;
+    let job = Job { run: &run_quietly, compiling: Compiling::default(), manner, selected: &selected };
+    let mut findings = job.find(journal, true)?;
+    findings.retain_damage();
+    let mut left = Findings::default();
+    if findings.wrong() > 0 {
+        left = job.repair(&findings)?;
+        left.retain_damage();
+    }
+    let (looked_at, damaged, left) = (findings.present(), findings.wrong(), left.wrong());
+    if looked_at > 0 {
+        let mended = damaged - left;
+        let rest =
+            if left > 0 { format!("; {left} could not be: see 'pyc-txn verify'") } else { String::new() };
+        run.reporter.note(&format!(
+            "the last shutdown was not clean: {looked_at} pycs looked at, {damaged} damaged, {mended} mended{rest}"
+        ));
+    }
+    Ok(())
 }
 
 /// One call of the command.
@@ -89,6 +107,17 @@ struct Job<'a> {
     compiling: Compiling,
     manner: Manner,
     selected: &'a Selected,
+}
+
+/// What PATHs and packages mean; without any, also the standard libraries. In these only what is there is expected.
+fn select(run: &Run<'_>, selection: &Selection, journal: Option<&Journal>) -> Result<Selected> {
+    let root = &run.config.root;
+    let mut selected = Selected::of(root, selection, journal)?;
+    selected.guard = Guard::StandardLibrary;
+    if selection.is_empty() {
+        selected.add_trees(root, pythons::standard_libraries(root));
+    }
+    Ok(selected)
 }
 
 /// The journal; where it cannot be read, which is no obstacle without `--repair`, nothing is known to be ours.
@@ -107,6 +136,16 @@ fn ledger(run: &Run<'_>, manner: Manner, problems: &mut Vec<String>) -> Result<O
 }
 
 impl Job<'_> {
+    /// Looks at what is selected; with `everywhere` at everything that the ledger has, too.
+    fn find(&self, journal: Option<Journal>, everywhere: bool) -> Result<Findings> {
+        let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, self.run.interrupt);
+        let mut unusable = Vec::new();
+        let compilers = self.compilers(&mut unusable, resolve)?;
+        unusable.iter().for_each(|problem| self.run.reporter.failure(&format!("pyc-txn: {problem}")));
+        let verify = |verifier: &Verifier<'_>| verifier.verify(&self.selected.request, everywhere);
+        self.with_verifier(journal.as_ref(), &compilers, verify)
+    }
+
     /// The interpreters that were named, or the supported ones that answer.
     fn compilers(
         &self,
@@ -136,8 +175,7 @@ impl Job<'_> {
                 journal,
                 readers: &readers,
                 wishes,
-                is_others: &pythons::is_standard_library,
-                quick: self.manner.quick,
+                depth: self.manner.depth,
                 jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,
             })

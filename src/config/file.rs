@@ -76,6 +76,7 @@ impl Settings {
             "defer" => self.defer = value.read()?,
             "history" => self.history = value.read()?,
             "cache" => self.cache = value.cache()?,
+            "weekly" => self.weekly = value.read()?,
             unknown => return Err(format!("unknown key '{unknown}'; it is ignored")),
         }
         Ok(())
@@ -140,11 +141,11 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "enabled = false\noptimize = [2, 0, 2]\ninvalidation = 'checked-hash'\njobs = 3\n\
-                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\n[history]\ndays = 8\ntransactions = 9\n\
+                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\nweekly = false\n[history]\ndays = 8\ntransactions = 9\n\
                     [cache]\npath = '/c'\nmegabytes = 2\n";
         let (settings, complaints) = parse(text);
         assert_eq!(complaints, []);
-        assert!(!settings.enabled && !settings.defer);
+        assert!(!settings.enabled && !settings.defer && !settings.weekly);
         assert_eq!(settings.optimize, [Level::new(0).unwrap(), Level::new(2).unwrap()]);
         assert_eq!(settings.invalidation, Invalidation::CheckedHash);
         assert_eq!((settings.jobs(), settings.timeout), (3, Some(Duration::from_secs(7))));
@@ -194,6 +195,7 @@ mod tests {
             ("invalidation = 'often'", "bad value of 'invalidation'"),
             ("jobs = -1", "bad value of 'jobs'"),
             ("timeout = '5 s'", "bad value of 'timeout'"),
+            ("weekly = 'mondays'", "bad value of 'weekly'"),
             ("exclude = ['(']", "bad value of 'exclude'"),
             ("history = 90", "bad value of 'history'"),
             ("history = { weeks = 1 }", "unknown field `weeks`"),

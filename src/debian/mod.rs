@@ -9,4 +9,5 @@ pub mod packages;
 pub mod pythons;
 pub mod scripts;
 mod shell;
+pub mod systemd;
 pub mod versions;

@@ -84,6 +84,15 @@ pub fn standard_libraries(root: &Root) -> Vec<PathBuf> {
     names.iter().filter(|name| is_versioned(name)).map(|name| Path::new("/usr/lib").join(name)).collect()
 }
 
+/// The standard libraries of the supported versions that are installed.
+#[must_use]
+pub fn supported_libraries(root: &Root) -> Vec<PathBuf> {
+    let installed = |version: &Version| executable(root, *version).is_some();
+    let versions = supported_versions(root).into_iter().filter(installed);
+    let paths = versions.map(|(major, minor)| PathBuf::from(format!("/usr/lib/python{major}.{minor}")));
+    paths.filter(|path| root.on_disk(path).is_dir()).collect()
+}
+
 /// Whether a directory is in a standard library, whose bytecode the interpreter's own packages make.
 #[must_use]
 pub fn is_standard_library(directory: &Path) -> bool {

@@ -19,6 +19,9 @@ const LONGEST_NAME: usize = 255;
 pub struct Level(u8);
 
 impl Level {
+    /// Every level, the lowest first.
+    pub const ALL: [Self; 3] = [Self(0), Self(1), Self(2)];
+
     /// The level with this number, if there is one.
     #[must_use]
     pub fn new(number: u8) -> Option<Self> {

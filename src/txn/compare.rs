@@ -41,11 +41,13 @@ impl Comparison<'_> {
         plan: &mut Plan,
     ) -> Option<(PathBuf, Seal)> {
         let cache = read_cache(&mut listing, &mut plan.problems);
-        let place = Place { listing: &listing, shelf, cache: &cache };
+        let is_guarded = (self.wishes.is_guarded)(&listing.directory);
+        let place = Place { listing: &listing, shelf, cache: &cache, is_guarded };
         let (current, refused) = (plan.current, plan.refused.len());
         let mut actions = Vec::new();
+        let levels = if place.is_guarded { &Level::ALL } else { self.wishes.levels };
         for compiler in (self.wishes.compilers)(&listing.directory) {
-            for &level in self.wishes.levels {
+            for &level in levels {
                 let is_admitted = |name: &OsStr| (self.wishes.admits)(&listing.directory, name, &compiler);
                 let sources = listing.sources.iter().filter(|(name, _)| is_admitted(name));
                 let compile =
@@ -78,7 +80,7 @@ impl Comparison<'_> {
 
     /// The seal of a directory in which nothing is to be done and `current` targets are right.
     fn seal(&self, place: &Place<'_>, current: u64) -> Seal {
-        let Place { listing, shelf, cache } = *place;
+        let Place { listing, shelf, cache, .. } = *place;
         if self.wishes.sealed().is_none() {
             return Seal::default();
         }
@@ -91,7 +93,7 @@ impl Comparison<'_> {
         Seal::of(listing, self.root, self.began, (current, is_alone)).unwrap_or_default()
     }
 
-    /// What is to be done for one source; nothing if its target is right, or cannot be made.
+    /// What is to be done for one source; nothing if its target is right, or not wanted, or cannot be made.
     fn compile(
         &self,
         place: &Place<'_>,
@@ -101,7 +103,11 @@ impl Comparison<'_> {
     ) -> Option<Compile> {
         let Place { listing, shelf, .. } = *place;
         let path = || listing.directory.join(source);
-        let Ok(target) = Target::of(source, &compiler.interpreter.cache_tag, level) else {
+        let target = Target::of(source, &compiler.interpreter.cache_tag, level).ok();
+        if place.is_guarded && !target.as_ref().is_some_and(|target| place.knows(target)) {
+            return None;
+        }
+        let Some(target) = target else {
             plan.refused.push(located(&path(), "the name of its bytecode would be too long"));
             return None;
         };
@@ -157,9 +163,16 @@ struct Place<'a> {
     shelf: &'a Shelf,
     /// Its `__pycache__`.
     cache: &'a Cache,
+    /// Whether nothing new is wanted in it.
+    is_guarded: bool,
 }
 
 impl Place<'_> {
+    /// Whether there is something under the name of the target, or it was published.
+    fn knows(&self, target: &Target) -> bool {
+        self.cache.kind(target.name()).is_some() || self.shelf.published.contains_key(target.name())
+    }
+
     /// Whether the pyc that was published stands under its name.
     fn has(&self, entry: &LedgerEntry, target: &Target) -> bool {
         self.cache.identity(target.name()).is_some_and(|pyc| entry.is_in_place(&pyc))

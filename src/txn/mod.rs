@@ -24,6 +24,7 @@ pub mod recover;
 pub mod retired;
 mod reuse;
 pub mod seal;
+pub mod shutdown;
 mod site;
 mod source;
 pub mod stage;

@@ -32,10 +32,28 @@ pub struct Request {
     pub files: Vec<(PathBuf, Option<String>)>,
 }
 
+impl Request {
+    /// The trees, each once, without those that are parts of others.
+    pub(super) fn tops(&self) -> Vec<&Path> {
+        let mut tops: Vec<&Path> = Vec::new();
+        for top in self.trees.iter().map(PathBuf::as_path) {
+            let is_part = self.trees.iter().any(|other| top != other && top.starts_with(other));
+            if !is_part && !tops.contains(&top) {
+                tops.push(top);
+            }
+        }
+        tops
+    }
+}
+
 /// How sources are to be compiled.
+#[derive(Clone, Copy)]
 pub struct Wishes<'a> {
     /// Who compiles the sources of a directory.
     pub compilers: &'a (dyn Fn(&Path) -> Vec<Compiler> + Sync),
+    /// Directories in which no bytecode is wanted but what is there, of any level, or was published and is gone: their
+    /// own packages decide what is compiled.
+    pub is_guarded: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Which sources of a directory they compile.
     pub admits: &'a (dyn Fn(&Path, &OsStr, &Compiler) -> bool + Sync),
     /// At which levels.
@@ -166,7 +184,7 @@ impl Planner<'_> {
     /// The journal cannot be read.
     pub fn plan(&self, request: &Request, wishes: &Wishes<'_>) -> Result<Plan> {
         let mut plan = Plan::default();
-        for top in &request.trees {
+        for top in request.tops() {
             self.plan_tree(top, wishes, &mut plan)?;
         }
         let files = by_directory(&request.files);
@@ -257,7 +275,8 @@ impl Planner<'_> {
     }
 
     /// Adds what is wanted of everything and is in no directory that is walked: retired bytecode whose source is
-    /// there, and the removal of what interpreters left that are gone and of what could not be removed before.
+    /// there, and the removal of what interpreters left that are gone and of what could not be removed before. Not of what is
+    /// guarded and has its source: a library that outlives its interpreter has other users.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -266,9 +285,14 @@ impl Planner<'_> {
         let Some(journal) = self.journal else { return Ok(()) };
         // The first, so that what is planned for the same target goes before them.
         plan.groups.splice(0..0, self.take_back(journal, wishes)?);
-        for ((directory, mount), remnants) in journal.published_by(gone)? {
+        for ((directory, mount), mut remnants) in journal.published_by(gone)? {
             if self.root.misses(&directory, mount.as_deref()) {
                 continue;
+            }
+            if (wishes.is_guarded)(&directory) {
+                let has_source =
+                    |remnant: &Remnant| self.root.on_disk(&directory.join(remnant.source())).exists();
+                remnants.retain(|remnant| !has_source(remnant));
             }
             plan.add(directory, None, remnants.into_iter().map(Action::Remove).collect());
         }

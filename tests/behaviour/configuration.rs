@@ -116,3 +116,25 @@ fn the_time_limit_of_the_file_holds() {
     let arguments = ["commit", "--python", fake.path(), "--config", file.to_str().unwrap()];
     world.run_on_tree(&arguments).exits(1).says("a.py");
 }
+
+#[test]
+fn once_a_week_everything_is_mended_unless_the_settings_say_otherwise() {
+    let system = system("");
+    system.call("pyc-txn", &["commit"]).exits(0);
+    let tear = || {
+        let bytes = std::fs::read(system.pyc("a.py")).unwrap();
+        std::fs::write(system.pyc("a.py"), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let weekly = || system.call("pyc-txn", &["--quiet", "hook", "weekly"]);
+    tear();
+    let outcome = weekly().exits(0);
+    assert_eq!(outcome.stdout + &outcome.stderr, "");
+    system.call("pyc-txn", &["verify"]).exits(0);
+    tear();
+    system.write(FILE, "weekly = false\n");
+    weekly().exits(0);
+    system.call("pyc-txn", &["verify"]).exits(1);
+    system.write(FILE, "enabled = false\n");
+    // The unit fails, so that somebody looks.
+    weekly().exits(1).says("a.cpython");
+}

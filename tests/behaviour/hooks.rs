@@ -4,7 +4,8 @@ use std::fs;
 
 use crate::installation::{Installation, PUBLIC};
 
-const MOMENTS: [&str; 7] = ["configure", "triggered", "remove", "before", "after-dpkg", "after-apt", "boot"];
+const MOMENTS: [&str; 8] =
+    ["configure", "triggered", "remove", "before", "after-dpkg", "after-apt", "boot", "shutdown"];
 
 /// A system with one module that is recorded and one that nobody asked for.
 fn recorded() -> Installation {
@@ -50,7 +51,9 @@ fn a_call_in_a_script_says_where_its_time_goes_to_whoever_asks() {
 
 #[test]
 fn where_nothing_is_to_be_done_nothing_is_created_or_said() {
-    for moment in MOMENTS.into_iter().filter(|moment| !["configure", "triggered"].contains(moment)) {
+    for moment in
+        MOMENTS.into_iter().filter(|moment| !["configure", "triggered", "shutdown"].contains(moment))
+    {
         let system = Installation::with_programs();
         system.write(&format!("{PUBLIC}/unasked.py"), "x = 1\n");
         let outcome = system.call("pyc-txn", &["hook", moment]).exits(0);

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::aid::let_the_clock_go_on;
-use crate::support::{Outcome, PYTHON, World};
+use crate::aid::{let_the_clock_go_on, names, skipped};
+use crate::support::private::Private;
+use crate::support::{Outcome, PYTHON, World, python};
 
 pub const PUBLIC: &str = "/usr/lib/python3/dist-packages";
 
@@ -42,6 +43,23 @@ impl Installation {
         }
         system.script("dpkg-trigger", "echo \"$@\" >>triggered");
         system
+    }
+
+    /// One whose only Python is one that the host does not have, with a standard library that its package compiled;
+    /// `None` where this machine has no such Python.
+    pub fn with_a_python() -> Option<(Self, Private)> {
+        let is_other = |(minor, _): &(u8, PathBuf)| !Path::new(&format!("/usr/bin/python3.{minor}")).exists();
+        let Some((minor, original)) = python::all().into_iter().rev().find(is_other) else {
+            skipped("a system with a Python of its own (needs one that is not in /usr/bin)");
+            return None;
+        };
+        let system = Self::with_programs();
+        for name in names(&system.at("/usr/bin")) {
+            fs::remove_file(system.at("/usr/bin").join(name)).unwrap();
+        }
+        let private = Private::install(&original, minor, &system.root());
+        private.compile();
+        Some((system, private))
     }
 
     /// A program beside pyc-txn.

@@ -15,6 +15,7 @@ mod judge;
 mod package;
 
 mod archive;
+mod dead_python;
 mod killed;
 mod known;
 mod lifecycle;

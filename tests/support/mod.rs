@@ -3,6 +3,7 @@
 //! Every failure message of [`Outcome`] shows the command, what it printed, the tree and the journal.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod private;
 pub mod python;
 
 use std::ffi::OsStr;

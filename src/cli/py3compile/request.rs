@@ -16,7 +16,7 @@ use crate::txn::plan::{self, Plan, Planner, Wishes};
 use crate::txn::tree;
 
 use super::super::newer;
-use super::super::rules::{Manner, Rules};
+use super::super::rules::{Guard, Manner, Rules};
 use super::super::selection;
 use super::super::session::Run;
 use super::Arguments;
@@ -159,7 +159,8 @@ impl Request {
         part: &Part,
         compilers: &[Compiler],
     ) -> Result<Plan> {
-        let manner = Manner { is_explicit: false, force: self.force, sealable: None };
+        let guard = Guard::Nothing;
+        let manner = Manner { is_explicit: false, force: self.force, sealable: None, guard };
         let work = |wishes: &Wishes<'_>| planner.plan(&part.request, wishes);
         part.rules.with_wishes(&run.config.settings, compilers, manner, work)
     }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 use crate::disk::{Identity, Kind};
 use crate::python::header::Invalidation;
@@ -81,8 +80,6 @@ impl Scope<'_> {
 pub(super) struct Expectations<'a> {
     pub(super) readers: &'a Readers,
     pub(super) wishes: &'a Wishes<'a>,
-    /// Whether nothing is expected in a directory but what the ledger has.
-    pub(super) is_others: &'a (dyn Fn(&Path) -> bool + Sync),
 }
 
 impl Expectations<'_> {
@@ -118,7 +115,7 @@ impl Expectations<'_> {
     /// The names of what a commit would make and is not there.
     fn wanted(&self, listing: &Listing, cache: &Cache, shelf: &Shelf) -> Vec<OsString> {
         let directory = &listing.directory;
-        if listing.sources.is_empty() || (self.is_others)(directory) {
+        if listing.sources.is_empty() || (self.wishes.is_guarded)(directory) {
             return Vec::new();
         }
         let mut names = Vec::new();

@@ -56,6 +56,12 @@ impl Class {
         Self::Unknown,
     ];
 
+    /// Whether a power cut while it was written can have made it so, and Python may stumble over it.
+    #[must_use]
+    pub fn is_damage(self) -> bool {
+        matches!(self, Self::Invalid | Self::Broken | Self::Altered)
+    }
+
     /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -180,6 +186,17 @@ impl Findings {
     #[must_use]
     pub fn wrong(&self) -> usize {
         self.list.iter().filter(|finding| finding.wrong).count()
+    }
+
+    /// Leaves out what is wrong, but no damage.
+    pub fn retain_damage(&mut self) {
+        self.list.retain(|finding| !finding.wrong || finding.class.is_damage());
+    }
+
+    /// How many pycs were there to be looked at.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        self.counts.iter().filter(|(class, _)| **class != Class::Missing).map(|(_, count)| count).sum()
     }
 
     pub(super) fn sort(&mut self) {

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::Depth;
 use super::case::{Case, Readers};
 use super::class::{Class, Finding, Verdict};
 use crate::buffer::Buffer;
@@ -30,8 +31,8 @@ const ENTER: u32 = 0o555;
 pub(super) struct Judge<'a> {
     pub(super) root: &'a Root,
     pub(super) readers: &'a Readers,
-    /// Whether nothing is read: then a pyc is what its metadata say.
-    pub(super) quick: bool,
+    /// How closely; a pyc that is not read is what its metadata say.
+    pub(super) depth: Depth,
 }
 
 /// A pyc that is larger is read in parts of this length, in bytes, for as long as it may be what was published: memory
@@ -68,7 +69,7 @@ impl Judge<'_> {
         mut each: impl FnMut(Class, Option<Finding>),
     ) {
         // A quick look reads nothing.
-        let is_closed = !self.quick && is_closed(listing, cache);
+        let is_closed = self.depth == Depth::Content && is_closed(listing, cache);
         for case in cases {
             let mut verdict = self.case(&listing.directory, cache, case);
             let is_judged = !verdict.wrong && verdict.class != Class::Unknown;
@@ -119,7 +120,9 @@ impl Judge<'_> {
                 Verdict::harmless(Class::Valid, "its interpreter is gone")
             }
             (Some(_), None) => Verdict::new(Class::Foreign, "no interpreter that is known here reads it"),
-            (Some(source), Some(_)) if self.quick => by_metadata(case, cache, &source),
+            (Some(source), Some(_)) if self.goes_by_metadata(case, cache) => {
+                by_metadata(case, cache, &source)
+            }
             (Some(source), Some(interpreter)) => match read(cache, case, interpreter) {
                 Ok(pyc) => {
                     let path = directory.join(case.remnant.source());
@@ -127,6 +130,16 @@ impl Judge<'_> {
                 }
                 Err(verdict) => verdict,
             },
+        }
+    }
+
+    fn goes_by_metadata(&self, case: &Case, cache: &Cache) -> bool {
+        match self.depth {
+            Depth::Metadata => true,
+            Depth::Unsettled => case.entry.as_ref().is_some_and(|entry| {
+                cache.identity(case.remnant.name()).is_some_and(|pyc| entry.is_in_place(&pyc))
+            }),
+            Depth::Content => false,
         }
     }
 
@@ -139,7 +152,8 @@ impl Judge<'_> {
         let is_whole = |interpreter: &Interpreter, pyc: &Pyc| {
             interpreter.dialect.mode(&pyc.bytes).is_ok() && filename_in(interpreter, pyc).is_ok()
         };
-        let reader = reader.filter(|reader| !self.quick && reader.format().is_some());
+        let is_read = |reader: &&Interpreter| self.depth != Depth::Metadata && reader.format().is_some();
+        let reader = reader.filter(is_read);
         match reader.map(|interpreter| (interpreter, read(cache, case, interpreter))) {
             Some((interpreter, Ok(pyc))) if !is_whole(interpreter, &pyc) => {
                 Verdict::new(Class::Orphan, "it has no source, and it is damaged")
@@ -244,7 +258,7 @@ impl Pair<'_> {
     }
 }
 
-/// What `--quick` can say.
+/// What metadata can say.
 fn by_metadata(case: &Case, cache: &Cache, source: &Identity) -> Verdict {
     let Some(entry) = &case.entry else { return Verdict::new(Class::Foreign, "it is not ours") };
     let Some(pyc) = cache.identity(case.remnant.name()) else {

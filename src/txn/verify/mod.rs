@@ -30,6 +30,18 @@ use crate::parallel;
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
+/// How closely bytecode is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Metadata are compared, nothing is read.
+    Metadata,
+    /// As `Metadata` where the file is the one that the ledger has: it was durable before the ledger had it. All else is
+    /// read.
+    Unsettled,
+    /// Everything is read.
+    Content,
+}
+
 /// Verifies.
 pub struct Verifier<'a> {
     /// Where the paths are.
@@ -40,10 +52,8 @@ pub struct Verifier<'a> {
     pub readers: &'a Readers,
     /// What a commit would make.
     pub wishes: &'a Wishes<'a>,
-    /// Whether nothing is expected in a directory but what the ledger has.
-    pub is_others: &'a (dyn Fn(&Path) -> bool + Sync),
-    /// Whether metadata alone are compared.
-    pub quick: bool,
+    /// How closely.
+    pub depth: Depth,
     /// How many threads read.
     pub jobs: usize,
     /// What ends it early.
@@ -57,13 +67,9 @@ impl Verifier<'_> {
     /// The journal cannot be read, or the interrupt.
     pub fn verify(&self, request: &Request, everywhere: bool) -> Result<Findings> {
         let mut findings = Findings::default();
-        let mut trees: Vec<&Path> = Vec::new();
-        for top in &request.trees {
-            let is_part = request.trees.iter().any(|other| top != other && top.starts_with(other));
-            if !is_part && !trees.contains(&top.as_path()) {
-                self.look_through(top, &mut findings)?;
-                trees.push(top);
-            }
+        let trees = request.tops();
+        for top in &trees {
+            self.look_through(top, &mut findings)?;
         }
         let is_seen = |path: &Path| trees.iter().any(|tree| path.starts_with(tree));
         let files = request.files.iter().map(|(path, _)| path).filter(|path| !is_seen(path));
@@ -107,12 +113,12 @@ impl Verifier<'_> {
     }
 
     fn judge(&self) -> Judge<'_> {
-        let Self { root, readers, quick, .. } = *self;
-        Judge { root, readers, quick }
+        let Self { root, readers, depth, .. } = *self;
+        Judge { root, readers, depth }
     }
 
     fn expectations(&self) -> Expectations<'_> {
-        Expectations { readers: self.readers, wishes: self.wishes, is_others: self.is_others }
+        Expectations { readers: self.readers, wishes: self.wishes }
     }
 
     /// Looks at all of a tree.
@@ -132,7 +138,7 @@ impl Verifier<'_> {
             Ok(findings)
         };
         let surveyor = Surveyor { journal, terms: self.wishes.sealed(), root, threads: self.jobs };
-        let survey = if self.quick {
+        let survey = if self.depth == Depth::Metadata {
             let survey = surveyor.survey(top)?.but_alone();
             findings.count(Class::Valid, survey.current());
             survey

@@ -50,5 +50,9 @@ mod r20 {
         chroot.run(&["dpkg", "--purge", "python3.11-minimal"]).succeeds();
         assert_eq!(tags(&chroot, "plain"), ["cpython-313"]);
         assert_eq!(tags(&chroot, "later"), ["cpython-313"]);
+        // Its library has other users, and goes with its own package.
+        assert!(!chroot.pycs(&["/usr/lib/python3.11"]).is_empty(), "{}", chroot.in_words());
+        chroot.run(&["dpkg", "--remove", "libpython3.11-minimal"]).succeeds().does_not_say("not empty");
+        assert!(!chroot.exists("/usr/lib/python3.11"), "{}", chroot.in_words());
     }
 }
