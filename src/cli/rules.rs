@@ -76,8 +76,8 @@ impl Guard {
 }
 
 impl Rules {
-    /// The rules that hold for all sources.
-    pub(super) fn of(root: &Root, only: Only, problems: &mut Vec<String>) -> Self {
+    /// The rules that hold for all sources; what is wrong with a package's list is described in `problems`, if given.
+    pub(super) fn of(root: &Root, only: Only, problems: Option<&mut Vec<String>>) -> Self {
         let excludes = Excludes::of_packages(root, problems);
         Self { excludes, only, names: HashMap::new(), calls: Vec::new(), by_source: HashMap::new() }
     }

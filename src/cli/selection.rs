@@ -35,8 +35,8 @@ impl Selected {
     /// What PATHs and packages mean; without any, the public module directories and what packages say in their scripts
     /// of their private ones.
     pub(super) fn of(root: &Root, selection: &Selection, journal: Option<&Journal>) -> Result<Self> {
-        // What is wrong with a list of exclusions `py3compile` says.
-        let rules = Rules::of(root, pythons::version_of, &mut Vec::new());
+        // It is `py3compile` that says what is wrong with a package's list.
+        let rules = Rules::of(root, pythons::version_of, None);
         let guard = if selection.is_empty() { Guard::StandardLibrary } else { Guard::Nothing };
         let mut selected = Self { request: Request::default(), rules, guard, problems: Vec::new() };
         if selection.is_empty() {

@@ -4,8 +4,10 @@
 //! A line of such a file is `re|RANGE|DIRECTORY|PATTERN`, `dir|RANGE|DIRECTORY` or `file|RANGE|FILE`.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::pythons::Version;
 use super::versions::{Installed, Range};
@@ -32,17 +34,47 @@ struct Rule {
 #[derive(Debug, Clone)]
 enum Kind {
     /// What matches below the directory, by its whole path or relative to the directory.
-    Matching(Pattern),
+    Matching(Lazy),
     /// Everything below the directory.
     Directory,
     /// The file.
     File,
 }
 
+/// A pattern that is compiled when the first path is compared with it. That takes some 50 µs, and a run in which
+/// nothing has changed compares none.
+#[derive(Clone)]
+struct Lazy {
+    text: String,
+    /// `None`: it cannot be understood, and matches nothing.
+    pattern: OnceLock<Option<Pattern>>,
+}
+
+impl Lazy {
+    /// The pattern `text`, which may be compiled already.
+    fn new(text: &str, pattern: Option<Pattern>) -> Self {
+        let pattern = pattern.map_or_else(OnceLock::new, |pattern| OnceLock::from(Some(pattern)));
+        Self { text: text.to_owned(), pattern }
+    }
+
+    fn matches(&self, path: &Path) -> bool {
+        let pattern = self.pattern.get_or_init(|| Pattern::new(&self.text).ok());
+        pattern.as_ref().is_some_and(|pattern| pattern.matches(path))
+    }
+}
+
+impl fmt::Debug for Lazy {
+    /// Says what it is, whether or not it is compiled: seals rest on that.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
 impl Excludes {
-    /// The lists of the installed packages. What cannot be understood is left out and described in `problems`.
+    /// The lists of the installed packages. What cannot be understood is left out, and described in `problems` if there
+    /// is somebody to be told.
     #[must_use]
-    pub fn of_packages(root: &Root, problems: &mut Vec<String>) -> Self {
+    pub fn of_packages(root: &Root, mut problems: Option<&mut Vec<String>>) -> Self {
         let directory = root.on_disk(Path::new(DIRECTORY));
         let Ok(entries) = std::fs::read_dir(&directory) else {
             return Self::default();
@@ -50,14 +82,18 @@ impl Excludes {
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         files.retain(|name| !name.as_bytes().starts_with(b"."));
         files.sort_unstable();
-        let mut reader =
-            Reader { installed: Installed::of(root), resolver: Resolver::new(root), rules: Vec::new() };
+        let (installed, resolver, is_strict) = (Installed::of(root), Resolver::new(root), problems.is_some());
+        let mut reader = Reader { installed, resolver, is_strict, rules: Vec::new() };
+        let mut unread = Vec::new();
         for file in files {
             let path = directory.join(file);
             match std::fs::read(&path) {
-                Ok(text) => reader.read(&path, &text, problems),
-                Err(error) => problems.push(format!("cannot read {}: {}", Quoted(&path), cause(&error))),
+                Ok(text) => reader.read(&path, &text, &mut unread),
+                Err(error) => unread.push(format!("cannot read {}: {}", Quoted(&path), cause(&error))),
             }
+        }
+        if let Some(problems) = &mut problems {
+            problems.append(&mut unread);
         }
         Self(reader.rules)
     }
@@ -65,7 +101,8 @@ impl Excludes {
     /// Adds what matches `pattern` below `directory`.
     pub fn add(&mut self, directory: &Path, pattern: Pattern) {
         let place = with_slash(directory.as_os_str().as_bytes());
-        self.0.push(Rule { versions: None, place, kind: Kind::Matching(pattern) });
+        let text = pattern.text().to_owned();
+        self.0.push(Rule { versions: None, place, kind: Kind::Matching(Lazy::new(&text, Some(pattern))) });
     }
 
     /// Whether nothing is left out.
@@ -103,6 +140,8 @@ impl Rule {
 struct Reader<'a> {
     installed: Installed<'a>,
     resolver: Resolver<'a>,
+    /// Whether to compile patterns now, to see whether they can be understood.
+    is_strict: bool,
     rules: Vec<Rule>,
 }
 
@@ -132,7 +171,11 @@ impl Reader<'_> {
             return Ok(());
         }
         let kind = match kind {
-            "re" => Kind::Matching(Pattern::new(parts.next().unwrap_or(".*"))?),
+            "re" => {
+                let text = parts.next().unwrap_or(".*");
+                let pattern = if self.is_strict { Some(Pattern::new(text)?) } else { None };
+                Kind::Matching(Lazy::new(text, pattern))
+            }
             "dir" => Kind::Directory,
             "file" => Kind::File,
             other => return Err(format!("'{other}' is no type")),

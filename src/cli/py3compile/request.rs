@@ -45,7 +45,7 @@ impl Request {
         (installed, versions): (&Installed<'_>, Vec<Version>),
     ) -> Self {
         let (force, mut warnings) = (arguments.force, Vec::new());
-        let rules = Rules::of(&run.config.root, version_of, &mut warnings);
+        let rules = Rules::of(&run.config.root, version_of, Some(&mut warnings));
         let mut request = Self { parts: Vec::new(), versions, force, warnings, problems: Vec::new() };
         match &arguments.package {
             Some(package) => request.add_package(run, arguments, package, &rules),
