@@ -37,7 +37,8 @@ pub const PLACES: [&str; 5] = [
 
 pub type Environment<'a> = &'a [(&'a str, &'a str)];
 
-/// A Python of the next version: the installed one under another name.
+/// A Python of the next version: the installed one under another name. Its bytecode for us has instructions that every
+/// version takes for whole, since the last one of a module may have another number in the next version.
 const NEXT: &str = r#"#!/usr/bin/python3 -S
 import os, sys
 arguments = sys.argv[1:]
@@ -49,6 +50,10 @@ else:
     script = arguments[arguments.index("-c") + 1]
     if "version_info" in script:
         code += "sys.version_info = VERSION\n"
+    code += """import builtins
+def compile(*arguments, **options):
+    return builtins.compile(*arguments, **options).replace(co_code=bytes(2))
+"""
     code += script
 os.execv("/usr/bin/python3", ["python3", *options, "-c", code])
 "#;
