@@ -37,7 +37,9 @@ pub const PLACES: [&str; 5] = [
 
 pub type Environment<'a> = &'a [(&'a str, &'a str)];
 
-/// A Python of another version: the installed one under another name. As a worker it does WORKER first.
+/// A Python of another version: the installed one under another name. Its bytecode for us has instructions that every
+/// version takes for whole, since the last one of a module may have another number in another version. As a worker it does
+/// WORKER first.
 const OTHER: &str = r#"#!/usr/bin/python3 -S
 import os, sys
 arguments = sys.argv[1:]
@@ -49,6 +51,10 @@ else:
     script = arguments[arguments.index("-c") + 1]
     if "version_info" in script:
         code += "sys.version_info = VERSION\n"
+    code += """import builtins
+def compile(*arguments, **options):
+    return builtins.compile(*arguments, **options).replace(co_code=bytes(2))
+"""
     code += (WORKER if "pyc-txn worker" in script else "") + script
 os.execv("/usr/bin/python3", ["python3", *options, "-c", code])
 "#;

@@ -3,8 +3,8 @@
     judge.py STEP ORDER
 
 Compiles every STEP-th source of the standard library (and of the public modules, where they are this interpreter's),
-in ORDER (1 or -1), and asks over stdout, answered on stdin, what becomes of the code. All numbers are 32 bits, little
-endian.
+more of them where there are few, in ORDER (1 or -1), and asks over stdout, answered on stdin, what becomes of the code.
+All numbers are 32 bits, little endian.
   question: 0 canonicalize, 1 check, 2 the canonical code of a source, 3 the end; length, bytes (2: name NUL code)
   answer:   1 or 0; for canonicalize, if it was taken, length and bytes
 Ends with exit status 0, or says what is wrong. Python 3.6 and later.
@@ -20,6 +20,8 @@ import types
 
 # Of so many sources one is judged in every way.
 THOROUGH = 4
+# So many sources are judged at least; a few of them do not compile.
+FEWEST = 30
 step, order = int(sys.argv[1]), int(sys.argv[2])
 answers, questions = open(0, "rb"), open(os.dup(1), "wb")
 sys.stdout = sys.stderr
@@ -173,7 +175,11 @@ def main():
     random.seed(1)
     judged = 0
     small = []
-    for path in list(sources())[::step][::order]:
+    paths = list(sources())
+    taken = step
+    while taken > 1 and len(paths) // taken < FEWEST:
+        taken //= 2  # so that a smaller sample is still a part of a larger one
+    for path in paths[::taken][::order]:
         with open(path, "rb") as file:
             source = file.read()
         try:

@@ -1,8 +1,8 @@
 """What the compiling itself costs: the CPU time of compile() and marshal.dumps().
 
-A script of its own, run by the interpreter that the contenders use. Reads the
-names of the sources from stdin, NUL between them; prints the CPU seconds and
-the number of sources that do not compile.
+A script of its own, run by the interpreter that the contenders use, once a core at
+the same time. Reads the names of its share of the sources from stdin, NUL between
+them; prints the CPU seconds and the number of sources that do not compile.
 """
 
 import marshal

@@ -1,11 +1,10 @@
 """What is measured beside pyc-txn: py3compile, compileall, and the floor below all."""
 
 import os
-import subprocess
-from pathlib import Path
 
 from . import floor
-from .process import CannotRun, clean_environment, run
+from .process import CannotRun, run
+from .shares import run_at_once, shares_of
 
 
 class Py3compile:
@@ -57,10 +56,10 @@ class Compileall:
 
 
 class Floor:
-    """compile() in one process, divided by the cores: no driver can be faster.
+    """compile() alone, in one process a core, all at once: no driver can be faster.
 
-    CPU seconds with the other cores idle. Where cores share a clock or an
-    execution unit, all of them together are slower, and the floor too low.
+    CPU seconds, as if the work were spread evenly to the last of them. At once,
+    because cores that share a clock or an execution unit are slower together.
     """
 
     name = "floor"
@@ -72,13 +71,11 @@ class Floor:
         pass
 
     def round(self):
-        names = b"\0".join(os.fsencode(source) for source in self.bench.tree.sources)
-        done = subprocess.run([self.bench.python, "-I", Path(floor.__file__)], input=names,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env=clean_environment())
-        if done.returncode != 0:
-            raise CannotRun(f"floor: exit {done.returncode}: {done.stderr.decode()[-300:]}")
-        cpu, failed = done.stdout.split()
-        if int(failed):
-            self.bench.note(f"{int(failed)} sources do not compile with {self.bench.python}")
-        self.bench.results.add(self.name, float(cpu) / self.bench.cores, float(cpu))
+        bench = self.bench
+        files = [(os.path.getsize(source), source) for source in bench.tree.sources]
+        outputs = run_at_once([bench.python, "-I", floor.__file__],
+                              shares_of(files, bench.cores))
+        cpu, failed = map(sum, zip(*(map(float, output.split()) for output in outputs)))
+        if failed:
+            bench.note(f"{failed:.0f} sources do not compile with {bench.python}")
+        bench.results.add(self.name, cpu / bench.cores, cpu)
