@@ -22,7 +22,7 @@ fn a_journal_from_a_newer_version_is_refused_with_both_numbers() {
         world
             .run_on_tree(arguments)
             .exits(3)
-            .says("has schema 99, written by a newer pyc-txn; this one knows 8");
+            .says("has schema 99, written by a newer pyc-txn; this one knows 9");
     }
     for arguments in [&["status"][..], &["log"], &["stage"], &["recover"], &["rollback"]] {
         world.run(arguments).exits(3).says("schema 99");
