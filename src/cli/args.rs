@@ -31,7 +31,7 @@ pub(super) struct General {
     /// Put DIR in front of every path, the state directory's included [default: $DPKG_ROOT, or /]
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
-    /// Keep journal, lock and staging in DIR [default: /var/lib/pyc-txn, for users $XDG_STATE_HOME/pyc-txn]
+    /// Keep journal, lock and staging in DIR, outside the root to leave nothing in a payload [default: /var/lib/pyc-txn, for users $XDG_STATE_HOME/pyc-txn]
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
     /// Read the settings from FILE [default: /etc/pyc-txn.conf]

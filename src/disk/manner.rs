@@ -30,11 +30,11 @@ pub struct Manner<'a> {
     pub mode: u32,
     /// The directory whose own it is to be; `None`: it would get nothing from there ([`Dir::passes_on`]).
     pub home: Option<&'a Dir>,
-    /// Who may read it, if not everybody; `None`: that is as it comes.
+    /// The owners of a file that not everybody may read; `None`: this process and what `home` says.
     pub owners: Option<&'a Owners>,
 }
 
-/// Whose a file is: who has the rights that its permission bits do not give to everybody.
+/// The owners of a file: they have the rights that its permission bits do not give to everybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owners {
     /// Its user.

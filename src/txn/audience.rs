@@ -25,12 +25,12 @@ pub(super) struct Audience {
     pub(super) mode: u32,
     /// Its user.
     pub(super) uid: u32,
-    /// Where the bits do not let everybody read: whose it is.
+    /// User, group and ACL, if the bits do not let everybody read.
     owners: Option<Owners>,
 }
 
 impl Audience {
-    /// Those of an open file.
+    /// The audience of an open file.
     ///
     /// # Errors
     /// Its ACL cannot be read.
@@ -43,13 +43,13 @@ impl Audience {
         Ok(Self { mode: metadata.mode() & 0o7777, uid, owners })
     }
 
-    /// Those of a file, if its permission bits let everybody read.
+    /// The audience of a file, if its permission bits let everybody read.
     pub(super) fn everybody(metadata: &Metadata) -> Option<Self> {
         let (mode, uid) = (metadata.mode() & 0o7777, metadata.uid());
         (mode & READ == READ).then_some(Self { mode, uid, owners: None })
     }
 
-    /// Whose the bytecode of this source is to be, if not everybody may read it.
+    /// The owners that the bytecode of this source is to have, if not everybody may read it.
     pub(super) fn owners(&self) -> Option<&Owners> {
         self.owners.as_ref()
     }
@@ -60,8 +60,8 @@ impl Audience {
         (self.mode | 0o200) & 0o666
     }
 
-    /// Why the readers of a pyc are other people than these, of its source, as far as it can be mended; `None`: they are
-    /// the same.
+    /// The reason why a pyc has another audience than this one of its source; `None` if it has the same, or another
+    /// one could not be given to it by this user.
     pub(super) fn misfit(&self, pyc: &Self) -> Option<String> {
         let (is, should) = (pyc.mode, self.mode_of_bytecode());
         let instead = || format!("its permissions are {is:04o} instead of {should:04o}");

@@ -80,7 +80,7 @@ pub(super) struct Ready {
     source: Source,
     header: crate::python::header::Header,
     source_hash: Hash,
-    /// Who compiles it.
+    /// The number of the interpreter that compiles it.
     compiler: InterpreterId,
     /// Under which its code is in the cache, if there is one.
     key: Option<Key>,

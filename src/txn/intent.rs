@@ -233,7 +233,7 @@ pub struct Facts {
     pub source_hash: Hash,
     /// The hash of the marshalled code, without the header.
     pub code_hash: Hash,
-    /// Who compiled it; of what somebody else wrote, who can load it.
+    /// The interpreter that compiled it; of adopted code, one that loads it.
     pub compiler: InterpreterId,
     /// Whether pyc-txn wrote it, and so knows its compiler and that it is in its canonical form.
     pub canonical: bool,
@@ -266,7 +266,7 @@ pub struct Failure {
     pub message: String,
     /// The source as it was then; of one that could not be read, nothing.
     pub source: Identity,
-    /// Who tried to compile it, if anybody did.
+    /// The interpreter that tried to compile it, if any did.
     pub compiler: Option<InterpreterId>,
 }
 

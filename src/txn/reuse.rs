@@ -41,9 +41,9 @@ pub(super) struct Found {
     pub(super) spare: Option<Spare>,
 }
 
-/// What code is looked for.
+/// The code to look for.
 pub(super) struct Sought<'a> {
-    /// Who is to load it.
+    /// The interpreter that is to load it.
     pub(super) interpreter: &'a Interpreter,
     /// Whether an interpreter of this number would compile the same.
     pub(super) is_compilers: &'a dyn Fn(InterpreterId) -> bool,

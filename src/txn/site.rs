@@ -119,7 +119,8 @@ fn site(dir: &Dir, labels: bool) -> Result<Site, disk::Error> {
     let has_cache = dir.writable_child(DIRECTORY)?;
     let passes_on =
         if has_cache { dir.open_child(DIRECTORY)?.passes_on(labels)? } else { dir.passes_on(labels)? };
-    // What is made elsewhere and renamed inherits nothing; of a directory that is its bit, too, that makes it inherit.
+    // A directory that is created elsewhere and renamed lacks what it would inherit: group, ACL, and the bit that passes the
+    // group on.
     let is_whole = !has_cache && !passes_on && !dir.sets_group()?;
     let whole = if is_whole { Some(dir.mode_of_child()?) } else { None };
     Ok(Site { has_cache, whole, passes_on, place: 0 })
