@@ -11,7 +11,7 @@ use crate::txn::shutdown;
 use crate::txn::verify::Depth;
 
 use super::args::{Compiling, Selection, When};
-use super::session::{self, Incomplete, Run, Unfinished, is_damage};
+use super::session::{self, Incomplete, Run, Unfinished};
 use super::verify::{self, Manner};
 use super::{Status, commit};
 
@@ -37,19 +37,14 @@ pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
 }
 
 /// What others wait for at boot comes first: without the mark of a clean shutdown, bytecode is looked at and mended.
-/// What is pending nobody needs to wait for.
+/// What is pending nobody needs to wait for. If this fails, systemd is not told that the unit is up: then the end of
+/// this boot makes no mark either, and the next one looks again.
 fn boot(run: &Run<'_>) -> Result<Status> {
-    let mended = mend(run);
-    // With a new journal all of this is done again.
-    if !mended.as_ref().is_err_and(is_damage) {
-        systemd::notify_ready();
+    if !was_clean(run)? {
+        verify::mend_after_power_cut(run)?;
     }
-    mended?;
+    systemd::notify_ready();
     pending(run, run.unfinished()?)
-}
-
-fn mend(run: &Run<'_>) -> Result<()> {
-    if was_clean(run)? { Ok(()) } else { verify::mend_after_power_cut(run) }
 }
 
 /// Takes the mark of a clean shutdown away; whether there was one.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::aid::{names, stamp};
+use crate::aid::{let_the_clock_go_on, names, stamp};
 use crate::installation::Installation;
 use crate::support::private::Private;
 use crate::support::{Outcome, PYTHON};
@@ -28,6 +28,12 @@ fn tear(pyc: &Path) {
 fn number(report: &Outcome, class: &str) -> u64 {
     let report: serde_json::Value = serde_json::from_str(&report.stdout).unwrap();
     report["counts"][class].as_u64().unwrap()
+}
+
+/// The path of the library without the root's prefix.
+fn inside(system: &Installation, private: &Private) -> String {
+    let inside = private.library.strip_prefix(system.root()).unwrap();
+    Path::new("/").join(inside).to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -68,11 +74,25 @@ fn what_its_package_does_not_compile_stays_uncompiled_until_it_is_named() {
     let all = compiled(&private);
     commit(&system).exits(0).says(&format!("adopted {all} "));
     assert!(!tests.join("__pycache__").exists() && !private.pyc("codecs.py").exists());
-    // The seals of a library, if it has any, are not those of a commit that means all of it.
-    let inside = private.library.strip_prefix(system.root()).unwrap();
-    let inside = Path::new("/").join(inside);
-    system.call("pyc-txn", &["commit", inside.to_str().unwrap()]).exits(0).says("compiled 2 ");
+    system.call("pyc-txn", &["commit", &inside(&system, &private)]).exits(0).says("compiled 2 ");
     assert!(tests.join("__pycache__").exists() && private.pyc("codecs.py").exists());
+}
+
+#[test]
+fn a_library_is_sealed_but_not_for_who_means_all_of_it() {
+    let Some((system, private)) = Installation::with_a_python() else { return };
+    for number in 0..500 {
+        fs::write(private.library.join(format!("encodings/m{number}.py")), "x = 1\n").unwrap();
+    }
+    private.compile();
+    fs::remove_file(private.pyc("codecs.py")).unwrap();
+    let all = compiled(&private);
+    commit(&system).exits(0).says(&format!("adopted {all} "));
+    let_the_clock_go_on(&system.world, &private.library.join("__pycache__"), 3);
+    let again = || system.call("pyc-txn", &["commit", "-v"]).exits(0).says(&format!("({all} up to date)"));
+    again().says("sealed ");
+    again().does_not_say("sealed ");
+    system.call("pyc-txn", &["commit", &inside(&system, &private)]).exits(0).says("compiled 1 ");
 }
 
 #[test]

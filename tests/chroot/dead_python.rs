@@ -97,6 +97,20 @@ fn an_interpreter_whose_bytecode_was_torn_while_it_was_installed_again_is_healed
 }
 
 #[test]
+fn a_library_that_is_installed_again_gets_back_the_bytecode_that_its_scripts_removed() {
+    for suite in Suite::ALL {
+        let chroot = Chroot::transactional(suite);
+        let before = bytecode(&chroot);
+        let version = suite.python();
+        // Its postinst compiles nothing: that is the interpreter's, which is not installed again here.
+        let deb = format!("/var/cache/apt/archives/libpython{version}-stdlib_*.deb");
+        chroot.sh(&format!("dpkg --install {deb}")).succeeds().says("compiled ");
+        assert!(bytecode(&chroot).keys().eq(before.keys()), "{}", chroot.in_words());
+        is_alive(&chroot);
+    }
+}
+
+#[test]
 fn the_standard_library_is_adopted_when_the_package_is_installed() {
     for suite in Suite::ALL {
         let chroot = Chroot::transactional(suite);
