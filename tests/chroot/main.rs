@@ -15,6 +15,7 @@ mod judge;
 mod package;
 
 mod archive;
+mod fresh;
 mod killed;
 mod known;
 mod lifecycle;
