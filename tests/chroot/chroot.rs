@@ -33,7 +33,7 @@ pub enum Kind {
 impl Suite {
     pub const ALL: [Self; 2] = [Self::Bookworm, Self::Trixie];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
@@ -167,6 +167,18 @@ impl Chroot {
         let there = format!("/root/{}", from.file_name().unwrap().display());
         fs::copy(from, self.path(&there)).unwrap();
         there
+    }
+
+    /// Mounts a directory of this machine in the chroot, at a path that is made; `access` is `ro` or `rw`.
+    pub fn shows(&self, directory: &Path, inside: &str, access: &str) {
+        let there = self.path(inside);
+        fs::create_dir_all(&there).unwrap();
+        let mut mount = Command::new("nsenter");
+        mount
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .args(["mount", "--bind", "-o", access]);
+        mount.arg(directory).arg(self.top.join("root").join(inside.trim_start_matches('/')));
+        assert!(mount.status().unwrap().success(), "cannot mount {}", directory.display());
     }
 
     /// The bytecode below directories, as paths.

@@ -16,6 +16,7 @@ mod package;
 
 mod archive;
 mod dead_python;
+mod fresh;
 mod killed;
 mod known;
 mod lifecycle;

@@ -6,7 +6,8 @@
 KIND is `bare` (essential packages and apt), `python` (with python3 too), or `pyc-txn` (with the package from
 target/package as well). A system is the directory target/chroot/SUITE/KIND. Each is made from the one before it, and
 made again when that has changed; all of them when they are a day old, for the archive moves on. What the tests
-install is downloaded to target/chroot/SUITE/archives at the same time, so that a test needs no network.
+install, and what debian/control needs, is downloaded to target/chroot/SUITE/archives at the same time, so that a test
+needs no network.
 """
 
 import argparse
@@ -25,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CHROOT = ROOT / "target" / "chroot"
 PACKAGE = ROOT / "target" / "package"
+PREPARE = ROOT / "tests" / "prepare"
+CONTROL = ROOT / "debian" / "control"
 
 MIRROR = "http://deb.debian.org"
 SUITES = ["bookworm", "trixie"]
@@ -105,7 +108,7 @@ class Suite:
 
     def _make(self, kind):
         """Brings a system up to date; what it is made from and when, for the one above it."""
-        origin = {"bare": lambda: int(time.time() // DAY_SECONDS),
+        origin = {"bare": lambda: [int(time.time() // DAY_SECONDS), _hash_of(CONTROL)],
                   "python": lambda: self._make("bare"),
                   "pyc-txn": lambda: [self._make("python"), _hash_of(the_package())]}[kind]()
         stamp = self.directory / f"{kind}.json"
@@ -127,21 +130,32 @@ class Suite:
         lines = [f"deb {MIRROR}/debian {self.name} main",
                  f"deb {MIRROR}/debian {self.name}-updates main",
                  f"deb {MIRROR}/debian-security {self.name}-security main"]
-        run(["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt/lists", self.name, draft, *lines])
+        run(["mmdebstrap", "--quiet", "--variant=apt", "--skip=cleanup/apt/lists", self.name, draft, *lines])
         policy = draft / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
         policy.chmod(0o755)
-
-    def _python(self, draft):
-        with Held(self.directory / "bare", self.archives, "shared") as held:
-            held.run(*INSTALL, "python3")
-            self._keep(held, draft)
+        say(f"downloading packages of {self.name}")
+        with Held(draft, self.archives, "shared") as held:
+            self._download_build_dependencies(held)
         with Held(draft, self.archives, "shared") as held:
             self._download(held)
 
+    def _python(self, draft):
+        with Held(self.directory / "bare", self.archives) as held:
+            held.run(*INSTALL, "python3")
+            self._keep(held, draft)
+
+    @staticmethod
+    def _download_build_dependencies(held):
+        """Fetches what tests/prepare installs."""
+        for file in (PREPARE, CONTROL):
+            there = held.top / "root" / "root" / file.relative_to(ROOT)
+            run(held.outside("install", "-D", file, there))
+        held.run("sh", "-ec", "echo 'APT::Get::Download-Only \"true\";' >/etc/apt/apt.conf.d/download-only;"
+                 " /root/tests/prepare")
+
     def _download(self, held):
         """Fetches all that tests may want to install, and two versions of what has two."""
-        say(f"downloading packages of {self.name}")
         listed = set(held.run("apt-cache", "pkgnames").split())
         wanted = [name for name in wanted_packages() + OTHERS if name in listed]
         fetch = [*INSTALL, "--download-only"]
