@@ -19,6 +19,7 @@ use super::process::Broken;
 use super::worker::{Outcome, Request, Worker};
 use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
+use crate::parallel;
 
 /// The most sources in a batch, in bytes together: about 10 ms of compiling. A batch is for one interpreter, so
 /// sources that are smaller are best queued by interpreter.
@@ -89,17 +90,20 @@ impl Pool<'_> {
     pub fn run(&self, ends: &impl Ends) -> Result<()> {
         let first_error = Mutex::new(None);
         let stopped = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = self.drive(ends, &stopped) {
-                        // The others are then interrupted because of the first; theirs is no news.
-                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        stopped.store(true, Ordering::SeqCst);
-                        self.interrupt.wake();
-                    }
-                });
+        let drive = || {
+            if let Err(error) = self.drive(ends, &stopped) {
+                // The others are then interrupted because of the first; theirs is no news.
+                first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                stopped.store(true, Ordering::SeqCst);
+                self.interrupt.wake();
             }
+        };
+        std::thread::scope(|scope| {
+            // Where threads are refused there are fewer. One is the caller's.
+            let others =
+                (1..self.threads).map_while(|_| parallel::spawn_scoped(scope, (), |()| drive()).ok());
+            let _running: Vec<_> = others.collect();
+            drive();
         });
         match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),

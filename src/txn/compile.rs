@@ -8,7 +8,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
@@ -22,7 +21,7 @@ use super::reuse::{Found, Spare};
 use super::site::Site;
 use super::source::{self, Source};
 use super::staging::{Spot, Staging};
-use super::supply::{Outcomes, Portion};
+use super::supply::{Intake, Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::cache::{Key, Origin, Store};
 use crate::disk::{self, Dir, Identity};
@@ -51,14 +50,14 @@ pub(super) struct Surroundings<'a> {
 /// The queue of intents to compile and the list of what became of them.
 pub(super) struct Compilation<'a> {
     around: Surroundings<'a>,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<'a>>,
     outcomes: &'a Outcomes,
 }
 
 /// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
 /// compiled together by interpreter.
-struct Queue {
-    portions: Receiver<Portion>,
+struct Queue<'a> {
+    portions: Intake<'a>,
     portion: Arc<Portion>,
     /// Indices into the portion.
     order: std::vec::IntoIter<usize>,
@@ -101,7 +100,7 @@ impl Task {
 }
 
 impl<'a> Compilation<'a> {
-    pub(super) fn new(around: Surroundings<'a>, portions: Receiver<Portion>, outcomes: &'a Outcomes) -> Self {
+    pub(super) fn new(around: Surroundings<'a>, portions: Intake<'a>, outcomes: &'a Outcomes) -> Self {
         let queue = Queue { portions, portion: Arc::default(), order: Vec::new().into_iter() };
         Self { around, queue: Mutex::new(queue), outcomes }
     }
@@ -112,13 +111,13 @@ impl<'a> Compilation<'a> {
     }
 
     /// The next intent to compile.
-    fn task(&self) -> Option<Task> {
+    fn task(&self) -> Result<Option<Task>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(index) = queue.order.next() {
-                return Some(Task { portion: Arc::clone(&queue.portion), index });
+                return Ok(Some(Task { portion: Arc::clone(&queue.portion), index }));
             }
-            let portion = queue.portions.recv().ok()?;
+            let Some(portion) = queue.portions.take()? else { return Ok(None) };
             queue.order = self.sort_out(&portion.batch).into_iter();
             queue.portion = Arc::new(portion);
         }
@@ -153,7 +152,7 @@ impl Ends for Compilation<'_> {
     type Ready = Ready;
 
     fn next(&self) -> Result<Option<Job<Ready>>> {
-        while let Some(task) = self.task() {
+        while let Some(task) = self.task()? {
             match self.around.prepare(&task)? {
                 Ok(job) => return Ok(Some(job)),
                 Err(outcome) => self.settle(task.intent(), outcome),
