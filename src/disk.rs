@@ -17,8 +17,8 @@ mod quote;
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
-pub use look::{Kind, examine};
-pub use quote::{Escaped, Quoted};
+pub use look::{Kind, examine, read};
+pub use quote::{Escaped, Lines, Quoted, Text, is_command};
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

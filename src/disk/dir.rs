@@ -117,17 +117,23 @@ impl Dir {
     /// # Errors
     /// What `openat(2)` or `write(2)` say; a file that was begun is left for the caller's clean-up.
     pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32, parts: &[&[u8]]) -> Result<Identity> {
-        let path = self.path.join(name.as_ref());
-        let failed = |cause: io::Error| Error::new("write", &path, cause);
-        fault::step("create file", &path).map_err(failed)?;
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode))
-            .map_err(|errno| failed(errno.into()))?;
-        let mut file = File::from(fd);
-        fault::step("write file", &path).map_err(failed)?;
+        let mut file = self.begin_file(name.as_ref(), mode)?;
+        let failed = |cause: io::Error| Error::new("write", &self.path.join(name.as_ref()), cause);
         write_parts(&mut file, parts).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
         Ok(Identity::of(&stat))
+    }
+
+    /// Creates the file `name`, which must not exist, and announces that it is written.
+    fn begin_file(&self, name: &OsStr, mode: u32) -> Result<File> {
+        let path = self.path.join(name);
+        let failed = |cause: io::Error| Error::new("write", &path, cause);
+        fault::step("create file", &path).map_err(failed)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
+            .map_err(|errno| failed(errno.into()))?;
+        fault::step("write file", &path).map_err(failed)?;
+        Ok(File::from(fd))
     }
 
     /// Writes over the beginning of the file `name`, which is there and no symlink, in one go.
@@ -236,8 +242,13 @@ impl Dir {
     /// # Errors
     /// As [`Dir::create_file`], or what reading says.
     pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
-        let (bytes, mode) = from.read_file(name)?;
-        self.create_file(to_name, mode, &[&bytes]).map(drop)
+        let path = from.path.join(name.as_ref());
+        let failed = |cause: io::Error| Error::new("read", &path, cause);
+        let mut source = from.open_file(name).map_err(failed)?;
+        let mode = rustix::fs::fstat(&source).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
+        let path = self.path.join(to_name.as_ref());
+        let mut copy = self.begin_file(to_name.as_ref(), mode)?;
+        io::copy(&mut source, &mut copy).map(drop).map_err(|cause| Error::new("write", &path, cause))
     }
 
     /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file

@@ -53,11 +53,13 @@ impl JournalError {
         matches!(self.kind, Kind::Damaged(_))
     }
 
-    /// Whether there is no space left to write it.
+    /// Whether there is no space left to write it. A quota or a limit of file sizes is to SQLite an error of the write.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(&self.kind, Kind::Sqlite(_, source)
-            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+        let Kind::Sqlite(_, source) = &self.kind else { return false };
+        let extended = source.sqlite_error().map(|error| error.extended_code);
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            || extended == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 }
 
