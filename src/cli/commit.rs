@@ -167,7 +167,8 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
-    let mut plan = make_plan(run, (journal.as_ref(), &known, None), &compilers, selection, compiling)?;
+    let compilers = usable(&compilers, &problems, selection)?;
+    let mut plan = make_plan(run, (journal.as_ref(), &known, None), compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
     for group in &plan.groups {
         for action in &group.actions {
@@ -230,9 +231,24 @@ fn plan_with(
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
-    let mut plan = make_plan(run, (Some(journal), &known, taker), &compilers, selection, compiling)?;
+    let compilers = usable(&compilers, &problems, selection)?;
+    let mut plan = make_plan(run, (Some(journal), &known, taker), compilers, selection, compiling)?;
     plan.problems.append(&mut problems);
     Ok(plan)
+}
+
+/// The interpreters, if there are any or nothing was asked for by its path; else why none of those that are installed
+/// can be used.
+fn usable<'c>(
+    compilers: &'c [Compiler],
+    problems: &[String],
+    selection: &Selection,
+) -> Result<&'c [Compiler]> {
+    match problems {
+        _ if !compilers.is_empty() || selection.paths.is_empty() => Ok(compilers),
+        [] => bail!("no supported Python is installed\nhint: name one with --python"),
+        problems => bail!("{}\nhint: name another one with --python", problems.join("\n")),
+    }
 }
 
 fn make_plan(
@@ -244,9 +260,6 @@ fn make_plan(
 ) -> Result<Plan> {
     let root = &run.config.root;
     let selected = Selected::of(root, selection, journal)?;
-    if compilers.is_empty() && !selection.paths.is_empty() {
-        bail!("no supported Python is installed\nhint: name one with --python");
-    }
     let planner = Planner { root, journal, known, taker };
     let mut plan = selection::plan(&planner, &run.config.settings, &selected.request, compiling, compilers)?;
     plan.problems.extend(selected.problems);

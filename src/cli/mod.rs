@@ -103,7 +103,7 @@ fn pyc_txn(words: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
-    Ok((arguments.config()?, Interrupt::install()?))
+    Ok((arguments.config()?, session::interrupt()?))
 }
 
 fn run_command(command: &Command, line: &str, config: &Config, interrupt: &Interrupt) -> Status {

@@ -26,7 +26,7 @@ use crate::txn::walk::{self, Walk};
 use super::original::Call;
 use super::py3compile::{self, Usual};
 use super::report::{self, Reporter};
-use super::session::Run;
+use super::session::{self, Run};
 use super::{Status, clean, deferred};
 
 /// The name by which the program is this one.
@@ -88,7 +88,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         return call.status(Status::SomeFailed);
     }
     let prepared = py3compile::config(&arguments.usual, "PYCLEAN_DEBUG")
-        .and_then(|config| Ok((config, Interrupt::install()?)));
+        .and_then(|config| Ok((config, session::interrupt()?)));
     match prepared {
         Ok((config, interrupt)) => perform(&call, &arguments, &tag, &config, &interrupt),
         Err(error) => call.conclude(Err(error)),

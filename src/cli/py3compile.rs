@@ -26,7 +26,7 @@ use crate::txn::plan::Plan;
 
 use super::original::Call;
 use super::report::{self, Reporter};
-use super::session::Run;
+use super::session::{self, Run};
 use super::{Status, commit, deferred, settings};
 use request::Request;
 
@@ -121,7 +121,7 @@ fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
     let mut config = config(&arguments.usual, "PYCOMPILE_DEBUG")?;
     arguments.apply(&mut config.settings);
-    Ok((config, Interrupt::install()?))
+    Ok((config, session::interrupt()?))
 }
 
 /// The configuration of a front end: nothing of it is on its command line.

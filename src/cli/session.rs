@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -31,6 +31,11 @@ pub(super) struct Run<'a> {
     pub(super) cache: &'a Cache,
     /// The words of the command line, as the history is to have them.
     pub(super) command: &'a str,
+}
+
+/// Catches the signals that end a run.
+pub(super) fn interrupt() -> Result<Interrupt> {
+    Interrupt::install().map_err(|error| anyhow!("cannot catch signals: {}", disk::cause(&error)))
 }
 
 /// The longest command line that the history has in full, in characters.
