@@ -47,6 +47,7 @@ impl Call<'_> {
 
     /// A status outside of maintainer scripts.
     pub(super) fn status(&self, status: Status) -> ExitCode {
+        let status = report::concluded(status);
         if dpkg::is_maintainer_script() { ExitCode::SUCCESS } else { status.into() }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         Err(error) if error.use_stderr() && dpkg::is_maintainer_script() => {
             return call.leave_to_original("this command line is not understood");
         }
-        Err(error) => error.exit(),
+        Err(error) => report::leave(&error),
     };
     let Some(tag) = tag(arguments.only.as_deref()) else {
         let only = arguments.only.unwrap_or_default();

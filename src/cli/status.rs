@@ -46,7 +46,7 @@ struct InterpreterReport {
 pub(super) fn status(run: &Run<'_>, json: bool) -> Result<Status> {
     let report = collect(run)?;
     if json {
-        super::report::result(&serde_json::to_string_pretty(&report)?);
+        super::report::json(&report)?;
     } else {
         tell(&report);
     }
