@@ -16,6 +16,7 @@ use crate::txn::journal::{self, Journal, JournalError};
 use crate::txn::lock::{Lock, Writer};
 use crate::txn::observer::Observer;
 use crate::txn::recover::{self, Recovered, Retiring};
+use crate::txn::source::Largest;
 use crate::txn::stage::Setting;
 use crate::txn::staging;
 use crate::txn::state::State;
@@ -233,6 +234,7 @@ impl<'a> Run<'a> {
             root: &self.config.root,
             jobs: self.config.settings.jobs(),
             limit: self.config.settings.timeout,
+            largest: Largest(self.config.settings.largest),
             cache: self.cache,
             interrupt: self.interrupt,
             observer: self.reporter,

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::disk::{Dir, Escaped};
+use crate::python::worker::count_warnings;
 use crate::txn::journal::{FailureReport, Journal, TransactionReport, WarningReport};
 use crate::txn::lock::Lock;
 use crate::txn::plan::located;
@@ -146,7 +147,7 @@ fn tell(report: &Report) {
         }
     }
     if !report.warnings.is_empty() {
-        let count: usize = report.warnings.iter().map(|each| each.warnings.lines().count()).sum();
+        let count: u64 = report.warnings.iter().map(|each| count_warnings(&each.warnings)).sum();
         say(&format!(
             "{count} warnings in {} sources; 'pyc-txn status --json' has them",
             report.warnings.len()

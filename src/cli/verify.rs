@@ -11,6 +11,7 @@ use crate::disk::{Escaped, Text};
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
 use crate::txn::plan::Plan;
+use crate::txn::source::Largest;
 use crate::txn::verify::{Class, Finding, Findings, Readers, Verifier, remedies};
 
 use super::Status;
@@ -135,6 +136,7 @@ impl Job<'_> {
                 wishes,
                 is_others: &pythons::is_standard_library,
                 quick: self.manner.quick,
+                largest: Largest(config.settings.largest),
                 jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,
             })

@@ -7,9 +7,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::dpkg;
 use super::pythons::Version;
 use super::versions::Range;
-use crate::disk::{Quoted, cause};
+use crate::disk::{Escaped, Quoted, Text, cause};
 use crate::python::pattern::Pattern;
 use crate::root::Root;
 
@@ -53,7 +54,7 @@ impl Excludes {
         let mut rules = Vec::new();
         for file in files {
             let path = directory.join(file);
-            match std::fs::read(&path) {
+            match dpkg::read(&path) {
                 Ok(text) => rules.extend(read(root, &path, &text, problems)),
                 Err(error) => problems.push(format!("cannot read {}: {}", Quoted(&path), cause(&error))),
             }
@@ -108,7 +109,10 @@ fn read(root: &Root, path: &Path, text: &[u8], problems: &mut Vec<String>) -> Ve
         }
         match rule(root, line) {
             Ok(rule) => rules.extend(rule),
-            Err(what) => problems.push(format!("{}:{number}: {what}; the line is left out", path.display())),
+            Err(what) => {
+                let (path, what) = (Escaped(path), Text(&what));
+                problems.push(format!("{path}:{number}: {what}; the line is left out"));
+            }
         }
     }
     rules

@@ -12,7 +12,7 @@ use super::journal::LedgerEntry;
 use super::source::Source;
 use crate::buffer::Buffer;
 use crate::disk::Identity;
-use crate::python::header::Invalidation;
+use crate::python::header::{Invalidation, may_be_pyc_of};
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
@@ -37,7 +37,10 @@ impl Candidate {
         filename: &[u8],
     ) -> Option<Self> {
         let mut file = open(path)?;
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let is_plausible = |metadata: &std::fs::Metadata| {
+            metadata.is_file() && may_be_pyc_of(metadata.len(), compile.seen.size)
+        };
+        let metadata = file.metadata().ok().filter(is_plausible)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
         let Stamp { size, mtime } = compile.seen;
@@ -49,7 +52,7 @@ impl Candidate {
             return None;
         }
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
+        let mut code = Buffer::new(length).ok()?;
         file.read_exact(&mut code).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {

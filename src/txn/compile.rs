@@ -19,7 +19,7 @@ use super::journal::LedgerEntry;
 use super::observer::Observer;
 use super::reuse::{Found, Spare};
 use super::site::Site;
-use super::source::{self, Source};
+use super::source::{self, Largest, Source};
 use super::staging::{Spot, Staging};
 use super::supply::{Intake, Outcomes, Portion};
 use super::team::{Member, Team};
@@ -34,6 +34,8 @@ use crate::root::Root;
 /// What a compile intent needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Root,
+    /// Which sources are read.
+    pub(super) largest: Largest,
     pub(super) staging: &'a Staging,
     /// What is known of the directories, by their numbers.
     pub(super) sites: &'a HashMap<i64, Result<Site, Outcome>>,
@@ -181,7 +183,7 @@ impl Surroundings<'_> {
         let candidate = may_have_one
             .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
             .flatten();
-        let mut source = match source::read(self.root, &path) {
+        let mut source = match source::read(self.root, &path, self.largest) {
             Ok(Ok(source)) => source,
             Ok(Err(outcome)) => return Ok(Err(outcome)),
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
@@ -215,7 +217,8 @@ impl Surroundings<'_> {
     fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
         let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
-        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, &ready.source_hash);
+        let source = (&ready.source_hash, ready.source.identity.size);
+        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, source);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
@@ -227,7 +230,7 @@ impl Surroundings<'_> {
             };
             return Ok(Some(outcome));
         }
-        let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key));
+        let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key, source.1));
         let Some(mut cached) = cached else { return Ok(None) };
         let warnings = std::mem::take(&mut cached.warnings);
         let code = Code { bytes: cached.code(), hash: cached.code_hash, warnings, reused: true };

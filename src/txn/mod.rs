@@ -23,7 +23,7 @@ pub mod retired;
 mod reuse;
 pub mod seal;
 mod site;
-mod source;
+pub mod source;
 pub mod stage;
 pub mod staging;
 pub mod state;

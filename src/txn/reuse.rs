@@ -21,6 +21,7 @@ use super::journal::{LedgerEntry, Retired};
 use super::retired;
 use crate::buffer::Buffer;
 use crate::disk::{self, Dir};
+use crate::python::header::may_be_pyc_of;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
@@ -50,24 +51,25 @@ pub(super) struct Spare {
 }
 
 impl Earlier {
-    /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk, `state` the
-    /// state directory.
+    /// The code for a source with this hash and size, if it was compiled before. `pyc` is the target on disk, `state`
+    /// the state directory.
     pub(super) fn find(
         &self,
         id: IntentId,
         (pyc, state): (&Path, &Dir),
         interpreter: &Interpreter,
-        source_hash: &Hash,
+        (source_hash, source_size): (&Hash, u64),
     ) -> Option<Found> {
         let published = || {
             let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
-            let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash)?;
+            let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash, source_size)?;
             pyc.into_found(interpreter, entry.canonical, None)
         };
         let retired = || {
             let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
             let path = retired::path(retired.id);
-            let pyc = Pyc::read(state.open_file(&path).ok()?, interpreter, retired.code_hash)?;
+            let file = state.open_file(&path).ok()?;
+            let pyc = Pyc::read(file, interpreter, retired.code_hash, source_size)?;
             pyc.into_found(interpreter, retired.canonical, Some(path))
         };
         published().or_else(retired)
@@ -83,13 +85,15 @@ struct Pyc {
 }
 
 impl Pyc {
-    /// Reads one, if it is for this interpreter and its code has this hash.
-    fn read(mut file: File, interpreter: &Interpreter, hash: Hash) -> Option<Self> {
-        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    /// Reads one, if it is for this interpreter, its code has this hash, and a source of this size can have it.
+    fn read(mut file: File, interpreter: &Interpreter, hash: Hash, source_size: u64) -> Option<Self> {
+        let is_plausible =
+            |metadata: &Metadata| metadata.is_file() && may_be_pyc_of(metadata.len(), source_size);
+        let metadata = file.metadata().ok().filter(is_plausible)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
+        let mut code = Buffer::new(length).ok()?;
         file.read_exact(&mut code).ok()?;
         let is_right =
             header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;
@@ -105,7 +109,7 @@ impl Pyc {
             return Some(Found { code, hash, spare });
         }
         let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
-        code.resize(length);
+        code.truncate(length);
         let hash = *blake3::hash(&code).as_bytes();
         Some(Found { code, hash, spare: None })
     }

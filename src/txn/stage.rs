@@ -13,6 +13,7 @@ use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
 use super::site;
+use super::source::Largest;
 use super::supply::{self, Intake, Outcomes, Supply, Wanted};
 use super::team::Team;
 use crate::cache::Cache;
@@ -33,6 +34,8 @@ pub struct Setting<'a> {
     pub jobs: usize,
     /// The time limit for one source.
     pub limit: Option<Duration>,
+    /// Which sources are read.
+    pub largest: Largest,
     /// What others compiled; untouched unless something is to be compiled.
     pub cache: &'a Cache,
     /// What ends it early.
@@ -104,6 +107,7 @@ pub(super) fn compile(
     let (staged, flush) = Flush::new();
     let around = Surroundings {
         root: setting.root,
+        largest: setting.largest,
         staging: &staging,
         sites: &sites.all,
         team: &team,

@@ -29,6 +29,8 @@ mod history;
 mod hooks;
 mod journals;
 mod ledger;
+mod limits;
+mod messages;
 mod names;
 mod originals;
 mod owner;

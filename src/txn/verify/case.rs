@@ -176,9 +176,9 @@ fn is_refused(shelf: &Shelf, target: &OsStr, seen: &Identity) -> bool {
 
 impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
-    /// be made anew.
-    pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
-        let remake = if self.remnant.is_leftover() { None } else { self.remake(readers) };
+    /// be made anew; that of a source that is too large cannot.
+    pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool, is_too_large: bool) -> Option<Action> {
+        let remake = if self.remnant.is_leftover() || is_too_large { None } else { self.remake(readers) };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)
     }

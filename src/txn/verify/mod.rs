@@ -23,6 +23,7 @@ use super::intent::Group;
 use super::journal::{Journal, Shelf, Shelves};
 use super::plan::{Request, Wishes};
 use super::seal::Surveyor;
+use super::source::Largest;
 use super::tree::{self, Listing};
 use super::walk::Walk;
 use crate::interrupt::Interrupt;
@@ -44,6 +45,8 @@ pub struct Verifier<'a> {
     pub is_others: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Whether metadata alone are compared.
     pub quick: bool,
+    /// Which sources are read.
+    pub largest: Largest,
     /// How many threads read.
     pub jobs: usize,
     /// What ends it early.
@@ -106,8 +109,8 @@ impl Verifier<'_> {
     }
 
     fn judge(&self) -> Judge<'_> {
-        let Self { root, readers, quick, .. } = *self;
-        Judge { root, readers, quick }
+        let Self { root, readers, quick, largest, .. } = *self;
+        Judge { root, readers, quick, largest }
     }
 
     fn expectations(&self) -> Expectations<'_> {
