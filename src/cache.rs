@@ -160,17 +160,17 @@ impl Store {
         }
     }
 
-    /// The entry of this key.
-    pub fn get(&self, key: &Key) -> Option<Entry> {
-        let found = self.read(key);
+    /// The entry of this key, for a source of `source_size` bytes.
+    pub fn get(&self, key: &Key, source_size: u64) -> Option<Entry> {
+        let found = self.read(key, source_size);
         let count = if found.is_some() { &self.hits } else { &self.misses };
         count.fetch_add(1, Ordering::Relaxed);
         found
     }
 
-    fn read(&self, key: &Key) -> Option<Entry> {
+    fn read(&self, key: &Key, source_size: u64) -> Option<Entry> {
         let mut file = self.dir.open_file(key.path()).ok()?;
-        let Some((entry, used)) = entry::read(&mut file, key) else {
+        let Some((entry, used)) = entry::read(&mut file, key, source_size) else {
             // Where it cannot be removed it is in nobody's way: the next one takes its place.
             let _ = self.dir.remove_file(key.path());
             return None;

@@ -55,6 +55,8 @@ pub struct Settings {
     pub jobs: Option<NonZeroUsize>,
     /// The time limit for one source.
     pub timeout: Option<Duration>,
+    /// The length of the largest source that is read, in bytes; `None`: whatever can be compiled.
+    pub largest: Option<u64>,
     /// Sources in whose paths one of these occurs are not compiled.
     pub exclude: Vec<Pattern>,
     /// Whether `py3compile` in a maintainer script leaves the work to the trigger.
@@ -120,6 +122,7 @@ impl Default for Settings {
             invalidation: Invalidation::Timestamp,
             jobs: None,
             timeout: Some(Duration::from_secs(300)),
+            largest: Some(32_000_000),
             exclude: Vec::new(),
             defer: true,
             history: History::default(),

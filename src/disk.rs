@@ -20,11 +20,11 @@ mod quote;
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::{Identity, seconds};
-pub use look::{Kind, examine};
+pub use look::{Kind, examine, read};
 pub use manner::{Manner, Owners, has_acl};
 pub use mount::{Mounts, is_mounted};
 pub use patience::patiently;
-pub use quote::{Escaped, Quoted};
+pub use quote::{Escaped, Lines, Quoted, Text, is_command};
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM, and how they reach a thread that waits for a pipe.
+//! SIGINT and SIGTERM, and how they reach a thread that waits for a pipe; and the signals that must not have the effect
+//! that this process would else have inherited.
 //!
 //! Owns one pipe that is written to once and never read: whoever polls it beside its own file descriptors wakes
 //! up, however many there are. It knows nothing of what is interrupted.
@@ -11,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// The wish to end this run, from a signal or from inside.
 #[derive(Debug)]
@@ -23,11 +24,17 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on. And two signals to no other end than that they are caught, which
+    /// programs that are started do not inherit: SIGXFSZ, so that a limit of file sizes is the error of the write
+    /// (`EFBIG`) and not the end of this process, and SIGCHLD, which a caller may have ignored: then nobody could wait
+    /// for what he has started.
     ///
     /// # Errors
     /// Too many open files.
     pub fn install() -> io::Result<Self> {
+        for signal in [SIGXFSZ, SIGCHLD] {
+            signal_hook::flag::register(signal, Arc::default())?;
+        }
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let signalled = Arc::new(AtomicBool::new(false));

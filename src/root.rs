@@ -4,14 +4,23 @@
 //! Symlinks in a root lead to what they name inside it, not on the host.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::disk::{self, Identity, patiently};
+
+/// How a component of a path is opened.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// As many symlinks as the kernel follows in a path.
+const MOST_LINKS: usize = 40;
 
 /// The root of the system whose Python trees are compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +75,7 @@ impl Root {
     /// that is no directory (a source may be a symlink), as is a part of the path that does not exist.
     ///
     /// # Errors
-    /// The current directory is gone, or `/proc` is not mounted.
+    /// The current directory is gone.
     pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         self.resolve(&self.inside(&std::path::absolute(path)?))
     }
@@ -95,13 +104,26 @@ impl Root {
         if self.is_host() {
             return if path.is_dir() { path.canonicalize().map(Some) } else { Ok(None) };
         }
-        let Ok(opened) = self.open_in_root(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC) else {
-            return Ok(None);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = match openat2(&self.open_top()?, path, flags) {
+            Ok(opened) => opened,
+            Err(errno) if is_refused(errno) => return Ok(self.resolve_by_hand(path)),
+            Err(_) => return Ok(None),
         };
-        let on_disk = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
+        let Ok(on_disk) = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())) else {
+            // There is no /proc.
+            return Ok(self.resolve_by_hand(path));
+        };
         let outside = || io::Error::other("it is not in the root any more");
         let inside = on_disk.strip_prefix(&self.0).map_err(|_| outside())?;
         Ok(Some(Path::new("/").join(inside)))
+    }
+
+    /// The directory at `path`, found one component after the other.
+    fn resolve_by_hand(&self, path: &Path) -> Option<PathBuf> {
+        let mut steps = Steps::from(self.open_top().ok()?);
+        steps.follow(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC).ok()?;
+        Some(steps.path())
     }
 
     /// Opens the file at `path` (without the prefix) for reading; never waits for the other end of a FIFO.
@@ -118,10 +140,17 @@ impl Root {
 
     /// Symlinks lead to what they name inside the root, and `..` not out of it.
     fn open_in_root(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = patiently(|| rustix::fs::openat(CWD, &self.0, directory, Mode::empty()))?;
-        let open = || rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-        Ok(File::from(patiently(open)?))
+        let top = self.open_top()?;
+        let opened = match openat2(&top, path, flags) {
+            Err(errno) if is_refused(errno) => Steps::from(top).follow(path, flags),
+            opened => opened,
+        };
+        Ok(File::from(opened?))
+    }
+
+    fn open_top(&self) -> io::Result<OwnedFd> {
+        let open = || rustix::fs::openat(CWD, &self.0, PLACE.union(OFlags::DIRECTORY), Mode::empty());
+        Ok(patiently(open)?)
     }
 
     /// What stands at `path` (without the prefix), through symlinks.
@@ -204,6 +233,88 @@ impl<'a> Resolver<'a> {
     }
 }
 
+fn openat2(top: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    patiently(|| rustix::fs::openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT))
+}
+
+/// Whether the call itself is not to be had: kernels before 5.6, and seccomp filters that have not heard of it.
+fn is_refused(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::PERM)
+}
+
+/// The way through a root that `openat2(2)` with `RESOLVE_IN_ROOT` takes, in the calls that every kernel has: no step is
+/// through a symlink; these are read, and what they name is looked for below the root.
+struct Steps {
+    top: OwnedFd,
+    /// The directories below the top, each in the one before, with their names.
+    below: Vec<(OsString, OwnedFd)>,
+    /// How many symlinks have been followed.
+    links: usize,
+}
+
+impl From<OwnedFd> for Steps {
+    fn from(top: OwnedFd) -> Self {
+        Self { top, below: Vec::new(), links: 0 }
+    }
+}
+
+impl Steps {
+    /// Opens what is at `path` as `flags` say.
+    fn follow(&mut self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let mut left: Vec<OsString> = Vec::new();
+        self.put_before(&mut left, path);
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                self.below.pop();
+                continue;
+            }
+            let place = rustix::fs::openat(self.here(), &name, PLACE | OFlags::NOFOLLOW, Mode::empty())?;
+            match FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) {
+                FileType::Symlink => self.follow_link(&place, &mut left)?,
+                FileType::Directory => self.below.push((name, place)),
+                _ if left.is_empty() => {
+                    return rustix::fs::openat(self.here(), &name, flags | OFlags::NOFOLLOW, Mode::empty());
+                }
+                _ => return Err(Errno::NOTDIR),
+            }
+        }
+        rustix::fs::openat(self.here(), ".", flags, Mode::empty())
+    }
+
+    fn follow_link(&mut self, link: &OwnedFd, left: &mut Vec<OsString>) -> rustix::io::Result<()> {
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(Errno::LOOP);
+        }
+        let target = rustix::fs::readlinkat(link, "", Vec::new())?;
+        self.put_before(left, Path::new(OsStr::from_bytes(target.as_bytes())));
+        Ok(())
+    }
+
+    /// Puts the names of `path` before those that are `left`, the last of which comes next. An absolute path begins at
+    /// the top.
+    fn put_before(&mut self, left: &mut Vec<OsString>, path: &Path) {
+        for component in path.components().rev() {
+            match component {
+                Component::Normal(name) => left.push(name.to_owned()),
+                Component::ParentDir => left.push("..".into()),
+                Component::RootDir => self.below.clear(),
+                Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+    }
+
+    /// The directory where the way has led to.
+    fn here(&self) -> &OwnedFd {
+        self.below.last().map_or(&self.top, |(_, fd)| fd)
+    }
+
+    /// Its path, without the root's prefix.
+    fn path(&self) -> PathBuf {
+        Path::new("/").join(self.below.iter().map(|(name, _)| name).collect::<PathBuf>())
+    }
+}
+
 /// Whether the error says that nothing stands at a path.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -242,6 +353,53 @@ mod tests {
             ("/srv/../link/b.py", "/srv/pkg/sub/b.py"),
         ] {
             assert_eq!(resolver.file(named.into()).path, Path::new(path), "{named}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test makes its own world")]
+    fn the_way_by_hand_leads_where_the_kernel_leads() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path()).unwrap();
+        std::fs::create_dir_all(root.0.join("usr/lib/deep")).unwrap();
+        std::fs::write(root.0.join("usr/lib/a.py"), "a").unwrap();
+        for (target, link) in [
+            ("/usr/lib", "lib"),
+            ("../../../../../usr/lib/a.py", "usr/up.py"),
+            ("/etc/../lib/a.py", "usr/missing.py"),
+            ("/lib/../../lib/./a.py", "usr/lib/deep/b.py"),
+            ("loop", "loop"),
+            ("/etc/passwd", "outside"),
+            ("a.py", "usr/lib/c.py"),
+        ] {
+            symlink(target, root.0.join(link)).unwrap();
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let inode = |fd: OwnedFd| rustix::fs::fstat(&fd).map(|stat| stat.st_ino);
+        for path in [
+            "/",
+            "/usr",
+            "/lib",
+            "/lib/deep/..",
+            "/../..",
+            "/lib/a.py",
+            "/lib/a.py/x",
+            "/usr/up.py",
+            "/usr/missing.py",
+            "/usr/lib/deep/b.py",
+            "/lib/c.py",
+            "/loop",
+            "/loop/x",
+            "/outside",
+            "/nothing",
+        ] {
+            let kernel = openat2(&root.open_top().unwrap(), Path::new(path), flags).and_then(inode);
+            let by_hand =
+                Steps::from(root.open_top().unwrap()).follow(Path::new(path), flags).and_then(inode);
+            assert_eq!(by_hand, kernel, "{path}");
+            let directory = root.directory(Path::new(path)).unwrap();
+            assert_eq!(root.resolve_by_hand(Path::new(path)), directory, "{path}");
         }
     }
 

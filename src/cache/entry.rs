@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use super::trust;
 use crate::buffer::Buffer;
+use crate::python::header::may_be_pyc_of;
 
 /// What separates these keys from all other hashes. The number goes up when the same source is to give other bytes
 /// than before: with the canonical form, the worker's way to compile, or this file's format. Entries of before are
@@ -22,8 +23,8 @@ const CONTEXT: &str = "pyc-txn shared bytecode cache 2";
 /// The bytes before the warnings.
 const HEAD: usize = 32 + 4;
 
-/// The longest file that is read, in bytes: marshal's lengths have 31 bits.
-const LONGEST: u64 = i32::MAX as u64;
+/// The longest warnings that are read, in bytes. They are bounded when a worker gives them.
+const WARNINGS: u64 = 1 << 20;
 
 /// Everything that code depends on.
 #[derive(Debug)]
@@ -129,13 +130,15 @@ impl Entry {
     }
 }
 
-/// The entry of this key in an open file, and when it was used last; `None` if there is a doubt.
-pub(super) fn read(file: &mut File, key: &Key) -> Option<(Entry, SystemTime)> {
+/// The entry of this key in an open file, for a source of so many bytes, and when it was used last; `None` if there is a
+/// doubt.
+pub(super) fn read(file: &mut File, key: &Key, source_size: u64) -> Option<(Entry, SystemTime)> {
     let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || !trust::is_ours_alone(&metadata) || metadata.len() > LONGEST {
+    let is_plausible = may_be_pyc_of(metadata.len().saturating_sub(WARNINGS), source_size);
+    if !metadata.is_file() || !trust::is_ours_alone(&metadata) || !is_plausible {
         return None;
     }
-    let mut bytes = Buffer::new(usize::try_from(metadata.len()).ok()?);
+    let mut bytes = Buffer::new(usize::try_from(metadata.len()).ok()?).ok()?;
     file.read_exact(&mut bytes).ok()?;
     Some((Entry::unseal(bytes, key)?, metadata.modified().ok()?))
 }
@@ -189,7 +192,7 @@ mod tests {
     }
 
     fn unsealed(bytes: &[u8], key: &Key) -> Option<Entry> {
-        let mut buffer = Buffer::new(bytes.len());
+        let mut buffer = Buffer::new(bytes.len()).unwrap();
         buffer.copy_from_slice(bytes);
         Entry::unseal(buffer, key)
     }

@@ -42,8 +42,7 @@ pub(super) struct Tally {
 impl Tally {
     /// As it is now.
     pub(super) fn read(dir: &Dir) -> Self {
-        let read = dir.read_file(FILE).map(|(bytes, _)| bytes);
-        read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        dir.read_file(FILE).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     /// Changes it, with the lock; what `work` gives. `None` if the lock could not be had within `patience`.

@@ -14,7 +14,7 @@ use crate::disk::{Quoted, cause};
 use crate::python::header::Invalidation;
 use crate::python::pycache::Level;
 
-use super::settings;
+use super::{report, settings};
 
 /// Byte-compiles Python transactionally: a whole set of bytecode at once, durably, or nothing.
 #[derive(Debug, Parser)]
@@ -282,11 +282,11 @@ impl Arguments {
                 let _ = error.print();
                 std::process::exit(0);
             }
-            error.exit()
+            report::leave(&error)
         });
         if arguments.command.lacks_selection() {
             let problem = "PATH or --package is needed: which bytecode is meant?";
-            Self::command().error(ErrorKind::MissingRequiredArgument, problem).exit();
+            report::leave(&Self::command().error(ErrorKind::MissingRequiredArgument, problem));
         }
         arguments
     }

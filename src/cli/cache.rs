@@ -8,7 +8,7 @@ use crate::cache::{Contents, Refused, Store};
 use crate::disk::{Escaped, Quoted};
 
 use super::Status;
-use super::report::result;
+use super::report;
 use super::session::Run;
 
 /// What `cache --json` prints; the manual page has it.
@@ -36,7 +36,7 @@ pub(super) fn show(run: &Run<'_>, json: bool) -> Result<Status> {
     let path = place.path.as_deref().map(|path| Escaped(path).to_string());
     let report = Report { path, contents, limit: place.limit(), problem };
     if json {
-        result(&serde_json::to_string_pretty(&report)?);
+        report::json(&report)?;
     } else {
         tell(run, &report);
     }

@@ -199,6 +199,7 @@ pub(super) fn dry_run(run: &Run<'_>, selection: &Selection, compiling: &Compilin
     let compilers = selection::compilers(root, &compiling.python, &mut problems, resolve)?;
     let mut known = journal.as_ref().map(compilers::known).transpose()?.unwrap_or_default();
     known.extend(compilers.iter().cloned());
+    usable(&compilers, &problems, selection)?;
     let resolved = (&compilers[..], problems);
     let mut plan = make_plan(run, (journal.as_ref(), &known, None), resolved, selection, compiling)?;
     plan.problems.extend(newer::among(&compilers).iter().map(newer::complaint));
@@ -260,9 +261,22 @@ fn plan_with(
     let resolve = |path: &Path| compilers::resolve(journal, path, run.interrupt);
     let compilers = selection::compilers(&run.config.root, &compiling.python, &mut problems, resolve)?;
     let known = compilers::known(journal)?;
+    usable(&compilers, &problems, selection)?;
     let resolved = (&compilers[..], problems);
     let plan = make_plan(run, (Some(journal), &known, taker), resolved, selection, compiling)?;
     Ok((plan, newer::among(&compilers)))
+}
+
+/// Whether there are interpreters, or nothing was asked for by its path.
+///
+/// # Errors
+/// Why none of those that are installed can be used.
+fn usable(compilers: &[Compiler], problems: &[String], selection: &Selection) -> Result<()> {
+    match problems {
+        _ if !compilers.is_empty() || selection.paths.is_empty() => Ok(()),
+        [] => bail!("no supported Python is installed\nhint: name one with --python"),
+        problems => bail!("{}\nhint: name another one with --python", problems.join("\n")),
+    }
 }
 
 /// The plan for `compilers`; `problems` are those of the interpreters that are none.
@@ -277,10 +291,6 @@ fn make_plan(
     let mut selected = Selected::of(root, selection, journal)?;
     if selection.is_empty() && compiling.python.is_empty() {
         selected.add_trees(root, pythons::supported_libraries(root));
-    }
-    if compilers.is_empty() && !selection.paths.is_empty() {
-        let why = problems.first().map_or("no supported Python is installed", String::as_str);
-        bail!("{why}\nhint: name one with --python");
     }
     let planner = Planner { root, journal, known, taker };
     let mut plan = selected.with_wishes(&run.config.settings, compiling, compilers, |wishes| {

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::disk::Text;
 use crate::txn::intent::TxnId;
 use crate::txn::journal::{Counts, IntentReport, TransactionReport};
 use crate::txn::plan::located;
 
 use super::Status;
-use super::report::result;
+use super::report::{self, result};
 use super::session::Run;
 
 /// What `log ID --json` prints.
@@ -34,7 +35,7 @@ pub(super) fn all(run: &Run<'_>, json: bool) -> Result<Status> {
         None => Vec::new(),
     };
     if json {
-        result(&serde_json::to_string_pretty(&transactions)?);
+        report::json(&transactions)?;
     } else {
         transactions.iter().for_each(|transaction| result(&line(transaction)));
     }
@@ -52,13 +53,14 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
     let intents = journal.intent_reports(TxnId(id), false)?;
     let trimmed = transaction.counts.total().saturating_sub(intents.len() as u64);
     if json {
-        result(&serde_json::to_string_pretty(&Full { transaction, intents, trimmed })?);
+        report::json(&Full { transaction, intents, trimmed })?;
         return Ok(Status::Done);
     }
     result(&line(&transaction));
     for cause in &transaction.causes {
-        let package = cause.package.as_ref().map(|package| format!(", for {package}")).unwrap_or_default();
-        result(&format!("  because of '{}'{package}", cause.command));
+        let package =
+            cause.package.as_ref().map(|package| format!(", for {}", Text(package))).unwrap_or_default();
+        result(&format!("  because of '{}'{package}", Text(&cause.command)));
     }
     for intent in &intents {
         let outcome = intent.outcome.as_deref().unwrap_or("pending");
@@ -66,7 +68,7 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
         let by = intent.interpreter.as_deref().unwrap_or("-");
         result(&format!("  {outcome:<10} {by:<12} {}", what.trim_end_matches(": ").trim_end_matches(':')));
         for warning in intent.warnings.iter().flat_map(|warnings| warnings.lines()) {
-            result(&format!("    line {}", warning.replacen('\t', ": ", 1)));
+            result(&format!("    {}", described(warning)));
         }
     }
     if trimmed > 0 {
@@ -75,9 +77,17 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// A warning in words; the last one may say how many more there were.
+fn described(warning: &str) -> String {
+    match warning.split_once('\t') {
+        Some((line, what)) => format!("line {}: {}", Text(line), Text(what)),
+        None => Text(warning).to_string(),
+    }
+}
+
 fn line(transaction: &TransactionReport) -> String {
     let parts = [describe(&transaction.counts), cost(transaction), because(transaction)];
-    let message = transaction.message.clone().unwrap_or_default();
+    let message = Text(transaction.message.as_deref().unwrap_or_default()).to_string();
     let parts: Vec<String> = parts.into_iter().chain([message]).filter(|part| !part.is_empty()).collect();
     format!(
         "{:>5}  {}  {:<6}  {:<11}  {}",

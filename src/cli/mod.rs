@@ -47,7 +47,7 @@ use args::{Arguments, Command, Compiling};
 use report::Reporter;
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
     /// Everything is done.
     Done = 0,
@@ -79,7 +79,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     match Path::new(&program).file_name().and_then(OsStr::to_str) {
         Some(confine::PROGRAM) => {
-            eprintln!("{}", confine::become_interpreter(arguments));
+            report::complain(&confine::become_interpreter(arguments));
             ExitCode::from(127)
         }
         Some(py3compile::NAME) => py3compile::run(&arguments.collect::<Vec<_>>()),
@@ -103,12 +103,13 @@ fn pyc_txn(words: impl Iterator<Item = OsString>) -> ExitCode {
         report::failed(&error, is_hook);
         Status::Incomplete
     });
+    let status = report::concluded(status);
     // Hooks never break the package manager.
     if is_hook { ExitCode::SUCCESS } else { status.into() }
 }
 
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
-    Ok((arguments.config()?, Interrupt::install()?))
+    Ok((arguments.config()?, session::interrupt()?))
 }
 
 fn run_command(command: &Command, line: &str, config: &Config, interrupt: &Interrupt) -> Status {

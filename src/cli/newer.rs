@@ -95,7 +95,8 @@ fn calls(
 fn compile(run: &Run<'_>, compiler: &Compiler, calls: &[Vec<OsString>]) -> Status {
     let version = compiler.interpreter.dialect.version;
     let call = Call { name: py3compile::NAME, words: &[], remedy: "" };
-    let original = call.original().filter(|path| path.exists() && is_of_system(&run.config.root, compiler));
+    let original =
+        call.original().ok().filter(|path| path.exists() && is_of_system(&run.config.root, compiler));
     let Some(original) = original else {
         run.reporter.failure(&format!("pyc-txn: {}; nothing makes it", complaint(compiler)));
         return Status::SomeFailed;

@@ -2,6 +2,7 @@
 //! the programs that stand in their place end.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -53,18 +54,23 @@ impl Call<'_> {
 
     /// A status outside of maintainer scripts.
     pub(super) fn status(&self, status: Status) -> ExitCode {
+        let status = report::concluded(status);
         if dpkg::is_maintainer_script() { ExitCode::SUCCESS } else { status.into() }
     }
 
     /// Becomes the original, after a line that says why.
     pub(super) fn leave_to_original(&self, why: &str) -> ExitCode {
         let name = self.name;
-        let original = self.original();
-        let Some(original) = original.filter(|path| path.exists()) else {
-            report::complain(&format!(
-                "{name}: {why}; nothing is done, and there is no {name}.distrib to do it"
-            ));
-            return self.status(Status::Incomplete);
+        let original = match self.original() {
+            Ok(original) if original.exists() => original,
+            found => {
+                let and = match found {
+                    Ok(_) => format!("there is no {name}.distrib to do it"),
+                    Err(error) => format!("to find {name}.distrib /proc is needed: {}", cause(&error)),
+                };
+                report::complain(&format!("{name}: {why}; nothing is done, and {and}"));
+                return self.status(Status::Incomplete);
+            }
         };
         report::complain(&format!("{name}: {why}; {} does it", Quoted(&original)));
         dpkg::restore_umask();
@@ -74,8 +80,11 @@ impl Call<'_> {
     }
 
     /// Where the package's diversion has put it: beside this program.
-    pub(super) fn original(&self) -> Option<PathBuf> {
-        let program = std::env::current_exe().ok()?;
-        Some(program.with_file_name(format!("{}.distrib", self.name)))
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub(super) fn original(&self) -> io::Result<PathBuf> {
+        let program = std::env::current_exe()?;
+        Ok(program.with_file_name(format!("{}.distrib", self.name)))
     }
 }

@@ -6,12 +6,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::debian::packages;
-use crate::disk::{Escaped, Quoted};
+use crate::disk::{Escaped, Quoted, Text};
 use crate::txn::journal::{Journal, PublishedReport};
 
 use super::Status;
 use super::log::date;
-use super::report::{complain, result};
+use super::report::{self, complain, result};
 use super::session::Run;
 
 /// What is known of one PATH.
@@ -34,7 +34,7 @@ pub(super) fn owner(run: &Run<'_>, paths: &[PathBuf], json: bool) -> Result<Stat
     }
     ask_dpkg(run, &mut answers)?;
     if json {
-        result(&serde_json::to_string_pretty(&answers)?);
+        report::json(&answers)?;
     } else {
         answers.iter().for_each(tell);
     }
@@ -70,8 +70,9 @@ fn tell(answer: &Answer) {
         let when =
             pyc.published.map_or_else(|| "not in the history any more".to_owned(), |at| date(at).to_string());
         result(&format!(
-            "{}: {package}, from {}, by {}, in transaction {} ({when})",
+            "{}: {}, from {}, by {}, in transaction {} ({when})",
             Escaped(&pyc.path),
+            Text(package),
             Quoted(&pyc.source),
             Quoted(&pyc.python),
             pyc.transaction,

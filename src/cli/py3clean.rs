@@ -26,7 +26,7 @@ use super::original::Call;
 use super::py3compile::{self, Usual};
 use super::report::{self, Reporter};
 use super::selection;
-use super::session::Run;
+use super::session::{self, Run};
 use super::{Status, clean, deferred};
 
 /// The name by which the program is this one.
@@ -79,7 +79,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         Err(error) if error.use_stderr() && dpkg::is_maintainer_script() => {
             return call.leave_to_original("this command line is not understood");
         }
-        Err(error) => error.exit(),
+        Err(error) => report::leave(&error),
     };
     let Some(tag) = tag(arguments.only.as_deref()) else {
         let only = arguments.only.unwrap_or_default();
@@ -91,7 +91,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         return call.status(Status::SomeFailed);
     }
     let prepared = py3compile::config(&arguments.usual, "PYCLEAN_DEBUG")
-        .and_then(|config| Ok((config, Interrupt::install()?)));
+        .and_then(|config| Ok((config, session::interrupt()?)));
     match prepared {
         Ok((config, interrupt)) => perform(&call, &arguments, &tag, &config, &interrupt),
         Err(error) => call.conclude(Err(error)),

@@ -105,7 +105,7 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
         Err(error) if error.use_stderr() && dpkg::is_maintainer_script() => {
             return call.leave_to_original("this command line is not understood");
         }
-        Err(error) => error.exit(),
+        Err(error) => report::leave(&error),
     };
     match prepare(&arguments) {
         Ok((config, interrupt)) => perform(&call, &arguments, &config, &interrupt),
@@ -126,7 +126,7 @@ pub(super) fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
 fn prepare(arguments: &Arguments) -> Result<(Config, Interrupt)> {
     let mut config = config(&arguments.usual, "PYCOMPILE_DEBUG")?;
     arguments.apply(&mut config.settings);
-    Ok((config, Interrupt::install()?))
+    Ok((config, session::interrupt()?))
 }
 
 /// The configuration of a front end: nothing of it is on its command line.

@@ -1,12 +1,19 @@
 //! Words on the terminal: results to stdout, everything else to stderr, a progress bar where somebody watches.
+//!
+//! Owns that words cannot stop the work: a stdout that cannot be written is remembered, and counts at the end. And that
+//! they do no harm: nothing is written that a terminal obeys, and of many failures the first are.
 
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
+use super::Status;
 use crate::config::Verbosity;
+use crate::disk::{self, Lines};
 use crate::txn::journal::Counts;
 use crate::txn::observer::Observer;
 
@@ -16,16 +23,30 @@ const WORTH_A_BAR: Duration = Duration::from_millis(500);
 /// How often the bar is drawn anew: it moves, and costs nothing.
 const REDRAW: Duration = Duration::from_millis(100);
 
+/// So many failures are printed; of the others their number.
+pub(super) const MOST: usize = 100;
+
+/// Why nothing more is written to stdout: the error of the first write that failed.
+static UNWRITABLE: OnceLock<io::Error> = OnceLock::new();
+
 /// Says what the verbosity allows.
 #[derive(Debug)]
 pub(super) struct Reporter {
     verbosity: Verbosity,
     /// Whether this is part of a package manager's run: then what goes wrong takes one line, and nothing none.
     terse: bool,
-    /// Failures that a terse reporter has kept to itself: the first of them and their number.
-    failures: Mutex<(String, usize)>,
+    failures: Mutex<Failures>,
     began: Instant,
     progress: Mutex<Progress>,
+}
+
+/// What went wrong with single sources.
+#[derive(Debug, Default)]
+struct Failures {
+    /// How many there were.
+    count: usize,
+    /// The first of them, which a terse reporter has kept to itself.
+    first: String,
 }
 
 #[derive(Debug, Default)]
@@ -58,16 +79,69 @@ pub(super) fn complain(line: &str) {
     say(line);
 }
 
-/// Prints a line to stderr; a stderr that is closed changes nothing about what is to be done.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Prints lines that something is not as it should be, the first of them and the number of the others.
+pub(super) fn complain_of(lines: &[String]) {
+    lines.iter().take(MOST).for_each(|line| say(line));
+    if lines.len() > MOST {
+        say(&format!("pyc-txn: and {} more", lines.len() - MOST));
+    }
 }
 
-/// Prints a line to stdout; a reader that has gone away (`| head`) needs no more of them.
+/// Prints a line to stderr; a stderr that is closed changes nothing about what is to be done.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", Lines(line));
+}
+
+/// Prints a line to stdout. After the first one that cannot be written no other is: where a reader has gone away
+/// (`| head`) nobody needs them, and on a full disk half a report is none. [`concluded`] makes it count.
 pub(super) fn result(line: &str) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
+    write_result(&format!("{}\n", Lines(line)));
+}
+
+/// Prints `report` as JSON, as [`result`] does; characters that a terminal obeys in JSON's own escapes.
+pub(super) fn json(report: &impl Serialize) -> Result<()> {
+    let mut text = String::new();
+    for character in serde_json::to_string_pretty(report)?.chars() {
+        match character {
+            command if disk::is_command(command) && command != '\n' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(command)));
+            }
+            plain => text.push(plain),
+        }
     }
+    text.push('\n');
+    write_result(&text);
+    Ok(())
+}
+
+fn write_result(text: &str) {
+    if UNWRITABLE.get().is_none()
+        && let Err(error) = io::stdout().write_all(text.as_bytes())
+    {
+        let _ = UNWRITABLE.set(error);
+    }
+}
+
+/// The status of a run that ends with `status`, at least 1 if its report could not be written. A reader that has gone
+/// away does not count.
+pub(super) fn concluded(status: Status) -> Status {
+    match UNWRITABLE.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("pyc-txn: cannot write to standard output: {}", disk::cause(error)));
+            status.max(Status::SomeFailed)
+        }
+        _ => status,
+    }
+}
+
+/// Prints what clap has to say, a help text or a complaint about the command line, and ends.
+pub(super) fn leave(words: &clap::Error) -> ! {
+    let printed = words.print().and_then(|()| io::stdout().flush());
+    if let (false, Err(error)) = (words.use_stderr(), printed) {
+        let _ = UNWRITABLE.set(error);
+    }
+    let status = if words.exit_code() == 0 { concluded(Status::Done) as i32 } else { words.exit_code() };
+    std::process::exit(status);
 }
 
 impl Reporter {
@@ -116,23 +190,31 @@ impl Reporter {
         }
     }
 
-    /// Something that went wrong with one source.
+    /// Something that went wrong with one source; of many the first are said.
     pub(super) fn failure(&self, line: &str) {
-        if !self.terse {
-            return self.beside_bar(line);
+        let count = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.count += 1;
+            if failures.count == 1 {
+                line.clone_into(&mut failures.first);
+            }
+            failures.count
+        };
+        if !self.terse && count <= MOST {
+            self.beside_bar(line);
         }
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.1 == 0 {
-            line.clone_into(&mut failures.0);
-        }
-        failures.1 += 1;
     }
 
     /// Something that went wrong with one source before, and was said then.
     pub(super) fn known_failure(&self, line: &str) {
         if !self.terse {
-            self.beside_bar(line);
+            self.failure(line);
         }
+    }
+
+    /// A line of the result that is said with -q, too.
+    pub(super) fn finding(&self, line: &str) {
+        self.beside_bar(line);
     }
 
     /// The one line that sums up a run.
@@ -157,13 +239,19 @@ impl Reporter {
         self.result(&format!("pyc-txn: {what}{right} in {seconds:.2} s"));
     }
 
-    /// Takes the progress bar away, and says what a terse reporter has to say.
+    /// Takes the progress bar away, and says what is left to say of failures.
     pub(super) fn finish(&self) {
         self.clear();
-        match std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner)) {
-            (_, 0) => {}
-            (first, 1) => say(&first),
-            (first, n) => say(&format!("{first} (and {} more; 'pyc-txn status' has the failures)", n - 1)),
+        let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        let Failures { count, first } = failures;
+        if self.terse && count > 0 {
+            say(&match count {
+                1 => first,
+                _ => format!("{first} (and {} more; 'pyc-txn status' has the failures)", count - 1),
+            });
+        } else if count > MOST {
+            let more = count - MOST;
+            say(&format!("pyc-txn: and {more} more; 'pyc-txn status' has what could not be compiled"));
         }
     }
 

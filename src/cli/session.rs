@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::cache::Cache;
 use crate::config::Config;
@@ -19,6 +19,7 @@ use crate::txn::plan::located;
 use crate::txn::reach::{self, Waiting};
 use crate::txn::recover::{self, Recovered, Retiring};
 use crate::txn::retired;
+use crate::txn::source::Largest;
 use crate::txn::stage::Setting;
 use crate::txn::staging;
 use crate::txn::state::State;
@@ -35,6 +36,11 @@ pub(super) struct Run<'a> {
     pub(super) cache: &'a Cache,
     /// The words of the command line, as the history is to have them.
     pub(super) command: &'a str,
+}
+
+/// Catches the signals that end a run.
+pub(super) fn interrupt() -> Result<Interrupt> {
+    Interrupt::install().map_err(|error| anyhow!("cannot catch signals: {}", disk::cause(&error)))
 }
 
 /// The longest command line that the history has in full, in characters.
@@ -300,6 +306,7 @@ impl<'a> Run<'a> {
             root: &self.config.root,
             jobs: self.config.settings.jobs(),
             limit: self.config.settings.timeout,
+            largest: Largest(self.config.settings.largest),
             cache: self.cache,
             interrupt: self.interrupt,
             observer: self.reporter,

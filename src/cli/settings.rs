@@ -26,7 +26,7 @@ pub(super) fn read(root: &Root, named: Option<&Path>) -> Result<Settings> {
     let path = named.unwrap_or(&default);
     let mut settings = match file::read(path) {
         Ok((settings, complaints)) => {
-            complaints.iter().for_each(|complaint| report::complain(complaint));
+            report::complain_of(&complaints);
             settings
         }
         Err(error) if named.is_some() => return Err(failed(path, &error)),

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::disk::{Dir, Escaped};
+use crate::python::worker::count_warnings;
 use crate::txn::journal::{FailureReport, Journal, TransactionReport, WarningReport};
 use crate::txn::lock::Lock;
 use crate::txn::plan::located;
@@ -64,7 +65,7 @@ struct InterpreterReport {
 pub(super) fn status(run: &Run<'_>, json: bool) -> Result<Status> {
     let report = collect(run)?;
     if json {
-        super::report::result(&serde_json::to_string_pretty(&report)?);
+        super::report::json(&report)?;
     } else {
         tell(&report);
     }
@@ -209,7 +210,7 @@ fn tell(report: &Report) {
     say(&format!("{} targets are published", report.published));
     tell_failures(&report.failures);
     if !report.warnings.is_empty() {
-        let count: usize = report.warnings.iter().map(|each| each.warnings.lines().count()).sum();
+        let count: u64 = report.warnings.iter().map(|each| count_warnings(&each.warnings)).sum();
         say(&format!(
             "{count} warnings in {} sources; 'pyc-txn status --json' has them",
             report.warnings.len()

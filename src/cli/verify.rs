@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::config::Verbosity;
 use crate::debian::pythons;
-use crate::disk::Escaped;
+use crate::disk::{Escaped, Text};
 use crate::txn::compilers::{self, Compiler};
 use crate::txn::journal::Journal;
 use crate::txn::plan::Plan;
+use crate::txn::source::Largest;
 use crate::txn::verify::{Class, Depth, Finding, Findings, Readers, Verifier, remedies};
 
 use super::Status;
@@ -176,6 +177,7 @@ impl Job<'_> {
                 readers: &readers,
                 wishes,
                 depth: self.manner.depth,
+                largest: Largest(config.settings.largest),
                 jobs: config.settings.jobs(),
                 interrupt: self.run.interrupt,
             })
@@ -208,7 +210,7 @@ impl Job<'_> {
         let report = Report::new(findings, left);
         let reporter = self.run.reporter;
         if self.manner.json {
-            super::report::result(&serde_json::to_string_pretty(&report)?);
+            super::report::json(&report)?;
         } else {
             report.findings.iter().for_each(|finding| say(self.run, finding));
             reporter.result(&report.summary(seconds));
@@ -223,7 +225,7 @@ impl Job<'_> {
 fn say(run: &Run<'_>, finding: &FindingReport) {
     let line = finding.line();
     match run.config.verbosity {
-        Verbosity::Quiet if finding.wrong && !finding.repaired => run.reporter.failure(&line),
+        Verbosity::Quiet if finding.wrong && !finding.repaired => run.reporter.finding(&line),
         Verbosity::Normal if matches!(finding.class, Class::Foreign | Class::Unknown) => {}
         _ => run.reporter.result(&line),
     }
@@ -239,7 +241,7 @@ impl Report {
             class: finding.class,
             path: Escaped(&finding.path()).to_string(),
             source: Escaped(&finding.source()).to_string(),
-            reason: finding.reason.clone(),
+            reason: Text(&finding.reason).to_string(),
             wrong: finding.wrong,
             repaired: finding.wrong && !is_left(finding),
         };

@@ -13,22 +13,25 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{CachePlace, Settings};
-use crate::disk::Escaped;
+use crate::disk::{self, Escaped, Text};
 use crate::python::pattern::Pattern;
 use crate::python::pycache::Level;
 
 /// Where the file is, below the root.
 pub const PATH: &str = "/etc/pyc-txn.conf";
 
+/// The longest file that is read, in bytes: a megabyte of settings is none.
+const LONGEST: u64 = 1 << 20;
+
 /// The settings in the file at `path`, and what in it is not understood: `FILE:LINE: …`.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read(path: &Path) -> io::Result<(Settings, Vec<String>)> {
-    let bytes = std::fs::read(path)?;
+    let bytes = disk::read(path, LONGEST)?;
     // What is not UTF-8 can only be in a comment or in a value, which is then not what was meant; the rest is.
     let (settings, complaints) = parse(&String::from_utf8_lossy(&bytes));
-    let located = |(line, what)| format!("{}:{line}: {what}", Escaped(path));
+    let located = |(line, what): Complaint| format!("{}:{line}: {}", Escaped(path), Text(&what));
     Ok((settings, complaints.into_iter().map(located).collect()))
 }
 
@@ -71,6 +74,10 @@ impl Settings {
             "timeout" => {
                 let seconds: u64 = value.read()?;
                 self.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            "largest" => {
+                let megabytes: u64 = value.read()?;
+                self.largest = (megabytes > 0).then(|| megabytes.saturating_mul(1_000_000));
             }
             "exclude" => self.exclude = value.each(|text: String| Pattern::new(&text))?,
             "defer" => self.defer = value.read()?,
@@ -141,7 +148,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "enabled = false\noptimize = [2, 0, 2]\ninvalidation = 'checked-hash'\njobs = 3\n\
-                    timeout = 7\nexclude = ['/tests?/']\ndefer = false\nweekly = false\n[history]\ndays = 8\ntransactions = 9\n\
+                    timeout = 7\nlargest = 5\nexclude = ['/tests?/']\ndefer = false\nweekly = false\n[history]\n\
+                    days = 8\ntransactions = 9\n\
                     [cache]\npath = '/c'\nmegabytes = 2\n";
         let (settings, complaints) = parse(text);
         assert_eq!(complaints, []);
@@ -149,6 +157,7 @@ mod tests {
         assert_eq!(settings.optimize, [Level::new(0).unwrap(), Level::new(2).unwrap()]);
         assert_eq!(settings.invalidation, Invalidation::CheckedHash);
         assert_eq!((settings.jobs(), settings.timeout), (3, Some(Duration::from_secs(7))));
+        assert_eq!(settings.largest, Some(5_000_000));
         assert_eq!(settings.history, History { days: 8, transactions: 9 });
         assert!(settings.exclude[0].occurs_in(Path::new("/a/test/b.py")));
         assert_eq!(settings.cache, CachePlace { path: Some("/c".into()), megabytes: 2 });
@@ -173,10 +182,10 @@ mod tests {
 
     #[test]
     fn nothing_is_no_level_and_zero_is_no_limit() {
-        let (settings, complaints) = parse("optimize = []\njobs = 0\ntimeout = 0\n");
+        let (settings, complaints) = parse("optimize = []\njobs = 0\ntimeout = 0\nlargest = 0\n");
         assert_eq!(complaints, []);
         assert_eq!((settings.optimize.len(), settings.timeout), (0, None));
-        assert_eq!(settings.jobs, Settings::default().jobs);
+        assert_eq!((settings.jobs, settings.largest), (Settings::default().jobs, None));
     }
 
     #[test]
@@ -194,6 +203,7 @@ mod tests {
             ("optimize = [0, 3]", "a level is 0, 1 or 2"),
             ("invalidation = 'often'", "bad value of 'invalidation'"),
             ("jobs = -1", "bad value of 'jobs'"),
+            ("largest = 1.5", "bad value of 'largest'"),
             ("timeout = '5 s'", "bad value of 'timeout'"),
             ("weekly = 'mondays'", "bad value of 'weekly'"),
             ("exclude = ['(']", "bad value of 'exclude'"),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use crate::disk::cause;
+use crate::disk::{self, Text, cause};
 use crate::root::Root;
 
 /// The name of the package, and of its explicit trigger.
@@ -16,6 +16,9 @@ const PACKAGE: &str = "pyc-txn";
 
 /// What programs of others are run with: this process itself has none.
 const USUAL_UMASK: Mode = Mode::from_raw_mode(0o022);
+
+/// How much of the complaints of `dpkg-trigger` is read, in bytes.
+const MOST_SAID: u64 = 64 << 10;
 
 /// Whether this runs in a maintainer script.
 #[must_use]
@@ -55,17 +58,27 @@ pub fn knows_us(root: &Root) -> bool {
     admin_dir(root).join(format!("info/{PACKAGE}.list")).exists()
 }
 
+/// Reads a file of dpkg's database, or one that a package has put beside it.
+///
+/// # Errors
+/// It cannot be read, or is longer than any of these.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    /// In bytes. The longest is the status file: some 20 MB where everything is installed.
+    const LONGEST: u64 = 256 << 20;
+    disk::read(path, LONGEST)
+}
+
 /// Whether dpkg is still going to call us: our trigger is pending, or our package is to be configured.
 #[must_use]
 pub fn will_call_us(root: &Root) -> bool {
     let admin = admin_dir(root);
-    let deferred = std::fs::read(admin.join("triggers/Unincorp")).unwrap_or_default();
+    let deferred = read(&admin.join("triggers/Unincorp")).unwrap_or_default();
     let is_ours =
         |line: &[u8]| line.strip_prefix(PACKAGE.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
     if deferred.split(|&byte| byte == b'\n').any(is_ours) {
         return true;
     }
-    let status = std::fs::read(admin.join("status")).unwrap_or_default();
+    let status = read(&admin.join("status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
     let ours = format!("Package: {PACKAGE}");
     let stanza = status.split("\n\n").find(|stanza| stanza.lines().next() == Some(ours.as_str()));
@@ -101,9 +114,11 @@ impl Activation {
     pub fn end(mut self) -> Result<(), String> {
         let mut said = Vec::new();
         if let Some(stderr) = &mut self.0.stderr {
-            let _ = stderr.read_to_end(&mut said);
+            let _ = stderr.take(MOST_SAID).read_to_end(&mut said);
         }
-        let said = String::from_utf8_lossy(&said).trim().replace('\n', " ");
+        // What it says beyond that it finds nobody to read, and ends.
+        drop(self.0.stderr.take());
+        let said = Text(&String::from_utf8_lossy(&said).trim().replace('\n', " ")).to_string();
         match self.0.wait() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) if said.is_empty() => Err(format!("dpkg-trigger failed ({status})")),

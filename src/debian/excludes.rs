@@ -9,9 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::dpkg;
 use super::pythons::Version;
 use super::versions::{Installed, Range};
-use crate::disk::{Quoted, cause};
+use crate::disk::{Escaped, Quoted, Text, cause};
 use crate::python::pattern::Pattern;
 use crate::root::{Resolver, Root};
 
@@ -87,7 +88,7 @@ impl Excludes {
         let mut unread = Vec::new();
         for file in files {
             let path = directory.join(file);
-            match std::fs::read(&path) {
+            match dpkg::read(&path) {
                 Ok(text) => reader.read(&path, &text, &mut unread),
                 Err(error) => unread.push(format!("cannot read {}: {}", Quoted(&path), cause(&error))),
             }
@@ -154,7 +155,8 @@ impl Reader<'_> {
                 continue;
             }
             if let Err(what) = self.add(line) {
-                problems.push(format!("{}:{number}: {what}; the line is left out", path.display()));
+                let (path, what) = (Escaped(path), Text(&what));
+                problems.push(format!("{path}:{number}: {what}; the line is left out"));
             }
         }
     }

@@ -107,7 +107,7 @@ fn diversions(admin: &Path, package: &str) -> Result<HashMap<PathBuf, PathBuf>> 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| anyhow!("cannot read {}: {}", Quoted(path), cause(&error)))
+    dpkg::read(path).map_err(|error| anyhow!("cannot read {}: {}", Quoted(path), cause(&error)))
 }
 
 fn lines(text: &[u8]) -> Vec<PathBuf> {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::dpkg;
 use crate::root::Root;
 
 const DIST: &str = "dist-packages";
@@ -152,7 +153,7 @@ fn installed(root: &Root) -> Vec<Version> {
 /// A value of `debian_defaults`, an INI file with one section.
 fn default(root: &Root, key: &str) -> Option<String> {
     let path = root.on_disk(Path::new("/usr/share/python3/debian_defaults"));
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = String::from_utf8(dpkg::read(&path).ok()?).ok()?;
     let value = |line: &str| {
         let (name, value) = line.split_once('=')?;
         (name.trim() == key).then(|| value.trim().to_owned())

@@ -139,12 +139,7 @@ impl Dir {
         if let Some(created) = self.create_at_home(name.as_ref(), manner, parts)? {
             return Ok(created);
         }
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(manner.mode);
-        let open = || rustix::fs::openat(&self.fd, name.as_ref(), flags, mode);
-        let fd = patiently(open).map_err(|errno| failed(errno.into()))?;
-        let mut file = File::from(fd);
-        fault::step("write file", &path).map_err(failed)?;
+        let mut file = self.begin_file(&path, name.as_ref(), manner.mode)?;
         write_parts(&mut file, parts).map_err(failed)?;
         manner.apply(&file, &path, false).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
@@ -170,6 +165,17 @@ impl Dir {
         }
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
         Ok(Some(Identity::of(&stat)))
+    }
+
+    /// Creates the file `name` at `path`, which must not exist, and announces that it is written.
+    fn begin_file(&self, path: &Path, name: &OsStr, mode: u32) -> Result<File> {
+        let failed = |cause: io::Error| Error::new("write", path, cause);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(mode);
+        let open = || rustix::fs::openat(&self.fd, name, flags, mode);
+        let fd = patiently(open).map_err(|errno| failed(errno.into()))?;
+        fault::step("write file", path).map_err(failed)?;
+        Ok(File::from(fd))
     }
 
     /// Writes over the beginning of the file `name`, which is there and no symlink, in one go.
@@ -278,13 +284,19 @@ impl Dir {
     /// # Errors
     /// As [`Dir::create_file`], or what reading says.
     pub fn copy_file(&self, from: &Self, name: impl AsRef<OsStr>, to_name: impl AsRef<OsStr>) -> Result<()> {
-        let failed = |cause: io::Error| Error::new("read", &from.path.join(name.as_ref()), cause);
-        let (bytes, mode) = from.read_file(name.as_ref())?;
-        let file = from.open_file(name.as_ref()).map_err(failed)?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
-        let owners = Owners::of(&file, (stat.st_uid, stat.st_gid)).map_err(failed)?;
+        let path = from.path.join(name.as_ref());
+        let failed = |cause: io::Error| Error::new("read", &path, cause);
+        let mut source = from.open_file(name).map_err(failed)?;
+        let stat = rustix::fs::fstat(&source).map_err(|errno| failed(errno.into()))?;
+        let mode = stat.st_mode & 0o7777;
+        let owners = Owners::of(&source, (stat.st_uid, stat.st_gid)).map_err(failed)?;
         let owners = (mode & READ != READ).then_some(&owners);
-        self.create_file_as(to_name, &Manner { mode, home: None, owners }, &[&bytes]).map(drop)
+        let path = self.path.join(to_name.as_ref());
+        let failed = |cause: io::Error| Error::new("write", &path, cause);
+        fault::step("create file", &path).map_err(failed)?;
+        let mut copy = self.begin_file(&path, to_name.as_ref(), mode)?;
+        io::copy(&mut source, &mut copy).map_err(failed)?;
+        Manner { mode, home: None, owners }.apply(&copy, &path, false).map_err(failed)
     }
 
     /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file

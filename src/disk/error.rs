@@ -33,6 +33,7 @@ impl Error {
             Errno::from_io_error(&self.cause),
             Some(
                 Errno::NOSPC
+                    | Errno::FBIG
                     | Errno::IO
                     | Errno::ROFS
                     | Errno::DQUOT
@@ -46,10 +47,10 @@ impl Error {
         )
     }
 
-    /// Whether there is no space left, of the filesystem's or of the user's.
+    /// Whether there is no space left: of the filesystem's, of the user's, or of the process's (`ulimit -f`).
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(Errno::from_io_error(&self.cause), Some(Errno::NOSPC | Errno::DQUOT))
+        matches!(Errno::from_io_error(&self.cause), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
     }
 
     /// Whether nothing stands at the path.

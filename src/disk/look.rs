@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -37,6 +37,21 @@ impl From<FileType> for Kind {
             _ => Self::Other,
         }
     }
+}
+
+/// The bytes of the file at `path`, if they are not more than `longest`. Its length costs nothing: it can be anything, as
+/// that of a sparse file.
+///
+/// # Errors
+/// What `open(2)` or `read(2)` say; `EFBIG` where it is longer, `ENOMEM` where there is not so much memory.
+pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    read_all(File::open(path)?, longest)
+}
+
+fn read_all(file: File, longest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest { Err(Errno::FBIG.into()) } else { Ok(bytes) }
 }
 
 /// What stands at `path`, without following a symlink in its last component; `None` where there is nothing.
@@ -123,29 +138,33 @@ impl Dir {
     /// It cannot, and why: `ENOTDIR` where something else has that name, `EACCES`, `EROFS`.
     pub fn writable_child(&self, name: impl AsRef<OsStr>) -> Result<bool> {
         let path = self.path.join(name.as_ref());
-        let may = Access::WRITE_OK | Access::EXEC_OK;
         let (path, there, answer) = match self.examine(name.as_ref())? {
-            Some((Kind::Directory, _)) => {
-                (&path, true, rustix::fs::accessat(&self.fd, name.as_ref(), may, AtFlags::EACCESS))
-            }
+            Some((Kind::Directory, _)) => (&path, true, self.may_write(name.as_ref())),
             Some(_) => (&path, true, Err(Errno::NOTDIR)),
-            None => (&self.path, false, rustix::fs::accessat(&self.fd, ".", may, AtFlags::EACCESS)),
+            None => (&self.path, false, self.may_write(".".as_ref())),
         };
         answer.map(|()| there).map_err(|errno| Error::new("write to", path, errno))
     }
 
-    /// The bytes of the file `name`, not through a symlink, and its permissions.
+    /// Whether this process can put files into the directory `name` in this one.
+    fn may_write(&self, name: &OsStr) -> rustix::io::Result<()> {
+        let may = |flags| rustix::fs::accessat(&self.fd, name, Access::WRITE_OK | Access::EXEC_OK, flags);
+        match may(AtFlags::EACCESS) {
+            // Seccomp filters that have not heard of `faccessat2`. The older call asks for the real user: here it is the
+            // same one, for nobody has reason to make this program setuid.
+            Err(Errno::PERM | Errno::NOSYS) => may(AtFlags::empty()),
+            answer => answer,
+        }
+    }
+
+    /// The bytes of the file `name`, not through a symlink: one of this program's own, of a few lines.
     ///
     /// # Errors
-    /// What `openat(2)` or `read(2)` say.
-    pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<(Vec<u8>, u32)> {
-        use std::io::Read;
-        let failed = |cause: io::Error| Error::new("read", &self.path.join(name.as_ref()), cause);
-        let mut file = self.open_file(name.as_ref()).map_err(failed)?;
-        let mode = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?.st_mode & 0o7777;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        Ok((bytes, mode))
+    /// What `openat(2)` or `read(2)` say; `EFBIG` where it is longer than any of these.
+    pub fn read_file(&self, name: impl AsRef<OsStr>) -> Result<Vec<u8>> {
+        const LONGEST: u64 = 64 << 10;
+        let read = self.open_file(name.as_ref()).and_then(|file| read_all(file, LONGEST));
+        read.map_err(|cause| Error::new("read", &self.path.join(name.as_ref()), cause))
     }
 
     /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.

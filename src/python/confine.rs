@@ -6,8 +6,10 @@
 //! It knows nothing of what the interpreter is asked to do.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
@@ -42,6 +44,22 @@ const PROLOGUE: &str = "import posix, sys\n\
     posix.closerange(3, 1024)\n\
     sys.path[:] = [path for path in sys.path if path]\n";
 
+/// This program, also after an upgrade has replaced or removed its file. The name that the caller gave it is no way to
+/// find it: whoever calls can give any.
+const SELF: &str = "/proc/self/exe";
+
+/// Starts `command`, which [`command`] has made.
+///
+/// # Errors
+/// What `fork(2)` and `execve(2)` say; that `/proc` is needed where it is not mounted.
+pub fn start(command: &mut Command) -> std::io::Result<Child> {
+    command.spawn().map_err(|error| {
+        if error.kind() == ErrorKind::NotFound && Path::new(SELF).symlink_metadata().is_err() {
+            return std::io::Error::other("/proc is needed for that, and is not mounted");
+        }
+        error
+    })
+}
 /// What the C library is told, so that a compiler that folds `a ** b` computes the same on every processor of an
 /// architecture. On amd64 glibc has `pow`, `exp` and their like in variants with fused multiply-add, whose last digits are
 /// others, and takes them where the processor has it; these names switch them off (tried with glibc 2.36 and
@@ -59,9 +77,8 @@ const LEVEL: (&str, &str) = ("PYTHONOPTIMIZE", "20131");
 
 /// A command that runs `interpreter`, confined, with three pipes and a clean environment.
 #[must_use]
-pub fn command(interpreter: &std::path::Path, rights: Rights, script: &str) -> Command {
-    // The link names the running program even after an upgrade has replaced or removed its file.
-    let mut command = Command::new("/proc/self/exe");
+pub fn command(interpreter: &Path, rights: Rights, script: &str) -> Command {
+    let mut command = Command::new(SELF);
     command.arg0(PROGRAM);
     command.arg(rustix::process::getpid().to_string()).arg(interpreter);
     // -S: no site, no .pth files; -s: no user site; -B: writes no bytecode. Not -I, which would have Python

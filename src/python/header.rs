@@ -171,6 +171,14 @@ fn low_word(number: u64) -> u32 {
     number as u32
 }
 
+/// Whether a file of `length` bytes can be the bytecode of a source of `source` bytes. Python's compilers stay far below:
+/// of 11,786 pycs over 20 kB in six Pythons and their packages the longest has 6.3 times the bytes of its source, and a
+/// list of lambdas 14 times. What is longer need not be read, and a sparse file of any length costs its maker nothing.
+#[must_use]
+pub fn may_be_pyc_of(length: u64, source: u64) -> bool {
+    length <= source.saturating_mul(64).saturating_add(1 << 20)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

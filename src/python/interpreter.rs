@@ -6,14 +6,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::confine::Rights;
 use super::header::Dialect;
 use super::marshal::Format;
-use super::process::{Broken, Process};
+use super::process::{Broken, Limit, Process};
 use crate::disk::{Identity, Quoted};
 use crate::interrupt::Interrupt;
 
@@ -149,8 +149,9 @@ pub fn binary_identity(path: &Path) -> Result<Option<Identity>> {
 }
 
 fn ask(path: &Path, rights: Rights, interrupt: &Interrupt) -> Result<Interpreter> {
-    let deadline = Some(Instant::now() + PATIENCE);
-    let mut process = Process::start(path, rights, QUESTION, interrupt)?;
+    let deadline = Some(Limit::from_now(PATIENCE));
+    let mut process = Process::start(path, rights, QUESTION, interrupt)
+        .map_err(|error| anyhow::anyhow!("{}", crate::disk::cause(&error)))?;
     let answer = process.receive(ANSWER, deadline).map_err(|broken| match broken {
         Broken::TimedOut(_) => anyhow::Error::new(Silent),
         broken => anyhow::anyhow!("{broken}"),

@@ -19,6 +19,7 @@ use super::interpreter::Interpreter;
 use super::worker::{Outcome, Request};
 use crate::buffer::Buffer;
 use crate::interrupt::Interrupt;
+use crate::parallel;
 
 /// The most sources in a batch, in bytes together: about 10 ms of compiling. A batch is for one interpreter, so
 /// sources that are smaller are best queued by interpreter.
@@ -109,17 +110,20 @@ impl Pool<'_> {
             first_error: Mutex::default(),
             given_back: Mutex::default(),
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = self.drive(&shared, Vec::new(), false) {
-                        // The others are then interrupted because of the first; theirs is no news.
-                        lock(&shared.first_error).get_or_insert(error);
-                        shared.stopped.store(true, Ordering::SeqCst);
-                        self.interrupt.wake();
-                    }
-                });
+        let drive = || {
+            if let Err(error) = self.drive(&shared, Vec::new(), false) {
+                // The others are then interrupted because of the first; theirs is no news.
+                lock(&shared.first_error).get_or_insert(error);
+                shared.stopped.store(true, Ordering::SeqCst);
+                self.interrupt.wake();
             }
+        };
+        std::thread::scope(|scope| {
+            // Where threads are refused there are fewer. One is the caller's.
+            let others =
+                (1..self.threads).map_while(|_| parallel::spawn_scoped(scope, (), |()| drive()).ok());
+            let _running: Vec<_> = others.collect();
+            drive();
         });
         if let Some(error) = lock(&shared.first_error).take() {
             return Err(error);

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::confine::{self, Rights};
 use crate::buffer::Buffer;
+use crate::disk::Text;
 use crate::interrupt::Interrupt;
 
 /// How much of stderr is kept, in bytes, the end of it.
@@ -81,6 +82,13 @@ impl Inbox {
         self.unread.start += length;
         length
     }
+
+    /// Drops as many of the bytes as there are, up to `length`; how many that is.
+    fn drop_some(&mut self, length: usize) -> usize {
+        let dropped = self.unread.len().min(length);
+        self.unread.start += dropped;
+        dropped
+    }
 }
 
 /// Why a process is of no use any more.
@@ -99,7 +107,21 @@ pub enum Broken {
 }
 
 /// The end of somebody's patience; `None` waits for ever.
-pub(super) type Deadline = Option<Instant>;
+pub(super) type Deadline = Option<Limit>;
+
+/// A moment, and how long before it the wait began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    end: Instant,
+    length: Duration,
+}
+
+impl Limit {
+    /// The limit that ends in so long a time.
+    pub(super) fn from_now(length: Duration) -> Self {
+        Self { end: Instant::now() + length, length }
+    }
+}
 
 impl<'i> Process<'i> {
     /// Starts `interpreter` with `script`.
@@ -112,7 +134,7 @@ impl<'i> Process<'i> {
         script: &str,
         interrupt: &'i Interrupt,
     ) -> io::Result<Self> {
-        let mut child = confine::command(interpreter, rights, script).spawn()?;
+        let mut child = confine::start(&mut confine::command(interpreter, rights, script))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three are piped")
@@ -159,16 +181,17 @@ impl<'i> Process<'i> {
         Ok(())
     }
 
-    /// Reads `length` bytes from its stdout. What is announced costs no memory until it comes: the zeroed pages
-    /// of a large allocation are the kernel's until they are written to; and beyond the largest honest answers
-    /// not even addresses are given away in advance.
+    /// Reads `length` bytes from its stdout. What is announced costs no memory until it comes: of a large buffer only
+    /// the addresses are taken in advance, and beyond the largest honest answers not even these.
     pub(super) fn receive(&mut self, length: usize, deadline: Deadline) -> Result<Buffer, Broken> {
-        const AT_FIRST: usize = 128 << 20;
-        let mut bytes = Buffer::new(length.min(AT_FIRST));
+        const ADDRESSES: usize = 128 << 20;
+        const AT_FIRST: usize = 1 << 20;
+        let mut bytes = Buffer::with_capacity(length.min(ADDRESSES)).map_err(Broken::Io)?;
+        bytes.resize(length.min(AT_FIRST)).map_err(Broken::Io)?;
         let mut filled = self.inbox.take(&mut bytes);
         while filled < length {
             if filled == bytes.len() {
-                bytes.resize(length.min(filled * 2));
+                bytes.resize(length.min(filled * 2)).map_err(Broken::Io)?;
             }
             if length - filled < INBOX {
                 // Small answers come together; one system call reads them all.
@@ -182,6 +205,17 @@ impl<'i> Process<'i> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Reads `length` bytes from its stdout that nobody needs.
+    pub(super) fn skip(&mut self, length: usize, deadline: Deadline) -> Result<(), Broken> {
+        let mut left = length - self.inbox.drop_some(length);
+        let mut bytes = [0; STDERR_KEPT];
+        while left > 0 {
+            let most = left.min(bytes.len());
+            left -= self.read(&mut bytes[..most], deadline)?;
+        }
+        Ok(())
     }
 
     /// Reads what has come, one byte at least.
@@ -285,7 +319,7 @@ impl<'i> Process<'i> {
 
     /// Gives the process a moment to end by itself, which tells more than the signal we would send.
     fn end_soon(&mut self) -> io::Result<ExitStatus> {
-        let patience = Instant::now() + Duration::from_millis(500);
+        let patience = Limit::from_now(Duration::from_millis(500));
         if let Some(stderr) = &self.stderr {
             let mut fds = [PollFd::new(stderr, PollFlags::HUP)];
             let _ = poll_until(&mut fds, Some(patience));
@@ -316,10 +350,11 @@ impl Drop for Process<'_> {
 
 fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<(), Broken> {
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.map(|limit| limit.end.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(fds, timeout.as_ref()) {
-            Ok(0) => return Err(Broken::TimedOut(Duration::ZERO)),
+            // Without a limit poll(2) ends only when there is something.
+            Ok(0) => return Err(Broken::TimedOut(deadline.map_or(Duration::ZERO, |limit| limit.length))),
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Broken::Io(errno.into())),
@@ -337,14 +372,27 @@ impl fmt::Display for Broken {
                     _ => write!(f, "the worker ended")?,
                 }
                 match complaints.lines().last() {
-                    Some(last) => write!(f, " ({last})"),
+                    Some(last) => write!(f, " ({})", Text(last)),
                     None => Ok(()),
                 }
             }
             Self::TimedOut(limit) => write!(f, "the worker did not answer within {} s", limit.as_secs_f64()),
-            Self::Garbage(what) => write!(f, "the worker answered garbage: {what}"),
+            Self::Garbage(what) => write!(f, "the worker answered garbage: {}", Text(what)),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Io(cause) => write!(f, "cannot talk to the worker: {}", crate::disk::cause(cause)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_in_vain_says_how_long_he_was_to_wait() {
+        let (nobody, _held) = std::io::pipe().unwrap();
+        let limit = Duration::from_millis(20);
+        let waited = poll_until(&mut [PollFd::new(&nobody, PollFlags::IN)], Some(Limit::from_now(limit)));
+        assert!(matches!(waited, Err(Broken::TimedOut(said)) if said == limit), "{waited:?}");
     }
 }

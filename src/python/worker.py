@@ -8,7 +8,8 @@
 #   reply:    status, length of payload, length of warnings; payload, warnings
 # Status 0: the payload is marshalled code. Status 1: the source is refused; the payload is LINE "\n" MESSAGE
 # (UTF-8, line 0 where there is none). Status 2: the compiler lacked something, and may have it the next time; the
-# payload is MESSAGE. Warnings are LINE "\t" MESSAGE "\n" each.
+# payload is MESSAGE. Warnings are LINE "\t" MESSAGE "\n" each; behind the first MOST of them stands "and N more\n".
+# Messages are cut off at LONGEST characters: names of any length are quoted in them.
 import _frozen_importlib_external
 import gc
 import marshal
@@ -18,11 +19,25 @@ gc.disable()  # what the compiler builds has no cycles to look for
 warnings.resetwarnings()
 warnings.simplefilter("ignore")
 warnings.simplefilter("always", SyntaxWarning)
+MOST, LONGEST = 100, 2000
 caught = []
+surplus = 0
 
 
 def keep_warning(message, category, filename, lineno, file=None, line=None):
-    caught.append("%d\t%s\n" % (lineno, " ".join(str(message).split())))
+    global surplus
+    if len(caught) < MOST:
+        caught.append("%d\t%s\n" % (lineno, " ".join(str(message)[:LONGEST].split())))
+    else:
+        surplus += 1
+
+
+def remarks():
+    global surplus
+    lines = caught + (["and %d more\n" % surplus] if surplus else [])
+    del caught[:]
+    surplus = 0
+    return text("".join(lines))
 
 
 warnings.showwarning = keep_warning
@@ -40,6 +55,7 @@ def text(string):
 
 def describe(error):
     message = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    message = message[:LONGEST]
     return "%s: %s" % (type(error).__name__, message) if message else type(error).__name__
 
 
@@ -71,12 +87,11 @@ def serve():
         name, source, optimization, more = [int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8, 12)]
         name = requests.read(name).decode("utf-8", "surrogateescape")
         status, payload = answer(name, requests.read(source), optimization)
-        remarks = text("".join(caught))
-        del caught[:]
-        replies.write(number(status) + number(len(payload)) + number(len(remarks)))
+        said = remarks()
+        replies.write(number(status) + number(len(payload)) + number(len(said)))
         replies.write(payload)
         del payload
-        replies.write(remarks)
+        replies.write(said)
         if not more:
             replies.flush()
 

@@ -4,14 +4,17 @@
 //! come as bytes, code goes as bytes.
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::io::Errno;
+
+use super::header;
 use super::interpreter::{Interpreter, UNKNOWN_FORMAT};
 use super::marshal::{self, Format};
-use super::process::{Broken, Deadline, Process};
+use super::process::{Broken, Deadline, Limit, Process};
 use super::pycache::Level;
 use crate::buffer::Buffer;
-use crate::disk::cause;
+use crate::disk::{Text, cause};
 use crate::interrupt::Interrupt;
 
 const SCRIPT: &str = include_str!("worker.py");
@@ -25,6 +28,15 @@ const BATCH_LIMIT: Duration = Duration::from_secs(10);
 
 /// The longest answer that is believed, in bytes: marshal's lengths have 31 bits.
 const LONGEST: u32 = i32::MAX as u32;
+
+/// The longest refusal that is believed, in bytes: `worker.py` cuts off its messages far below.
+const LONGEST_REFUSAL: u32 = 64 << 10;
+
+/// The longest warnings of a source that are believed, in bytes.
+const LONGEST_WARNINGS: u32 = 4 << 20;
+
+/// How many warnings of a source are kept, as in `worker.py`.
+const MOST_WARNINGS: usize = 100;
 
 /// What a worker is asked to compile.
 #[derive(Debug)]
@@ -44,7 +56,7 @@ pub enum Outcome {
     Code {
         /// The code, without a header.
         code: Buffer,
-        /// SyntaxWarnings, `LINE\tMESSAGE` a line each.
+        /// SyntaxWarnings, `LINE\tMESSAGE` a line each, and where there were too many at last `and N more`.
         warnings: String,
     },
     /// The compiler refused the source, and will do so again.
@@ -85,7 +97,8 @@ pub(super) struct Worker<'i> {
 /// A batch under way.
 #[derive(Debug)]
 struct Sent {
-    filenames: Vec<Vec<u8>>,
+    /// The file name of each source, and its length in bytes.
+    sources: Vec<(Vec<u8>, u64)>,
     deadline: Deadline,
     result: Result<(), Broken>,
 }
@@ -127,10 +140,10 @@ impl<'i> Worker<'i> {
     pub(super) fn send<'r>(&mut self, batch: impl ExactSizeIterator<Item = &'r Request> + Clone) {
         let most = if batch.len() > 1 { Some(BATCH_LIMIT) } else { None };
         let limit = self.limit.into_iter().chain(most).min();
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = limit.map(Limit::from_now);
         let result = self.try_send(batch.clone(), deadline);
-        let filenames = batch.map(|request| request.filename.clone()).collect();
-        self.sent = Some(Sent { filenames, deadline, result });
+        let sources = batch.map(|request| (request.filename.clone(), request.source.len() as u64)).collect();
+        self.sent = Some(Sent { sources, deadline, result });
     }
 
     fn try_send<'r>(
@@ -154,44 +167,47 @@ impl<'i> Worker<'i> {
         let Some(sent) = self.sent.take() else {
             return Err(Broken::Garbage("it was not asked".into()));
         };
-        let limit = self.limit.unwrap_or_default();
-        let read = |filename: Vec<u8>| self.read_answer(&filename, sent.deadline);
-        let outcomes = sent.result.and_then(|()| sent.filenames.into_iter().map(read).collect());
-        outcomes.map_err(|broken| match broken {
-            Broken::TimedOut(_) => Broken::TimedOut(limit),
-            broken => broken,
-        })
+        let read = |(filename, length): (Vec<u8>, u64)| self.read_answer(&filename, length, sent.deadline);
+        sent.result.and_then(|()| sent.sources.into_iter().map(read).collect())
     }
 
-    fn read_answer(&mut self, filename: &[u8], deadline: Deadline) -> Result<Outcome, Broken> {
+    /// Reads the answer for a source of `source` bytes.
+    fn read_answer(&mut self, filename: &[u8], source: u64, deadline: Deadline) -> Result<Outcome, Broken> {
         let head = self.process.receive(12, deadline)?;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (status, length, warnings) = (word(0), word(4), word(8));
-        if status > 2 || length > LONGEST || warnings > LONGEST {
+        let longest = if status == 0 { LONGEST } else { LONGEST_REFUSAL };
+        if status > 2 || length > longest || warnings > LONGEST_WARNINGS {
             let what = format!("a frame that is none ({status:#x}, {length:#x}, {warnings:#x})");
             return Err(Broken::Garbage(what));
+        }
+        if status == 0 && !header::may_be_pyc_of(u64::from(length), source) {
+            self.process.skip(length as usize + warnings as usize, deadline)?;
+            return Ok(too_long(length));
         }
         let mut payload = self.process.receive(length as usize, deadline)?;
         let warnings = self.process.receive(warnings as usize, deadline)?;
         match status {
             0 => {}
             1 => return read_refusal(&payload),
-            _ => return Ok(Outcome::Unable(String::from_utf8_lossy(&payload).into_owned())),
+            _ => return Ok(Outcome::Unable(Text(&String::from_utf8_lossy(&payload)).to_string())),
         }
         self.accept(&mut payload, filename)?;
-        Ok(Outcome::Code { code: payload, warnings: String::from_utf8_lossy(&warnings).into_owned() })
+        Ok(Outcome::Code { code: payload, warnings: read_warnings(&warnings) })
     }
 
     /// What a worker that compiled the last source, or thousands before it, returns for a source is not the same
     /// bytes; from here on it is.
     fn accept(&self, code: &mut Buffer, filename: &[u8]) -> Result<(), Broken> {
-        let whole = marshal::canonicalize(code, self.format)
-            .map_err(|malformed| Broken::Garbage(malformed.to_string()))?;
+        let whole = marshal::canonicalize(code, self.format).map_err(|malformed| match malformed.reason {
+            marshal::Reason::NoMemory => Broken::Io(Errno::NOMEM.into()),
+            _ => Broken::Garbage(malformed.to_string()),
+        })?;
         if *whole.filename() != *filename {
             return Err(Broken::Garbage("code of another file".into()));
         }
         let length = whole.bytes().len();
-        code.resize(length);
+        code.truncate(length);
         Ok(())
     }
 }
@@ -203,7 +219,7 @@ fn greet<'i>(
 ) -> Result<Result<(Process<'i>, Vec<u8>), Broken>, Unstarted> {
     let started = Process::start(&interpreter.path, interpreter.rights, SCRIPT, interrupt);
     let mut process = started.map_err(|error| Unstarted::Refused(cause(&error)))?;
-    let greeting = process.receive(HELLO.len() + 4, Some(Instant::now() + START));
+    let greeting = process.receive(HELLO.len() + 4, Some(Limit::from_now(START)));
     Ok(greeting.and_then(|greeting| match greeting.strip_prefix(HELLO) {
         Some(magic) => Ok((process, magic.to_vec())),
         None => Err(Broken::Garbage("it does not greet as a worker does".into())),
@@ -228,5 +244,61 @@ fn read_refusal(payload: &[u8]) -> Result<Outcome, Broken> {
     let (line, message) =
         text.split_once('\n').ok_or_else(|| Broken::Garbage("a refusal without a line".into()))?;
     let line = line.parse().map_err(|_| Broken::Garbage("a refusal without a line".into()))?;
-    Ok(Outcome::Refused { line, message: message.to_owned() })
+    Ok(Outcome::Refused { line, message: Text(message).to_string() })
+}
+
+/// The outcome of a source whose bytecode nobody would believe: each level of nested `finally` doubles it.
+fn too_long(length: u32) -> Outcome {
+    let message = format!("its bytecode has {length} bytes, more than any honest source of its size gives");
+    Outcome::Refused { line: 0, message }
+}
+
+/// The warnings in an answer, each in one line and none too long.
+fn read_warnings(bytes: &[u8]) -> String {
+    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let mut kept = String::new();
+    for line in lines.by_ref().take(MOST_WARNINGS) {
+        let line = String::from_utf8_lossy(line);
+        let (number, message) = line.split_once('\t').unwrap_or(("0", &line));
+        kept.push_str(&format!("{}\t{}\n", Text(number), Text(message)));
+    }
+    let surplus = match lines.next().map(String::from_utf8_lossy) {
+        None => return kept,
+        Some(last) => surplus(&last).unwrap_or(1) + lines.count() as u64,
+    };
+    kept.push_str(&format!("and {surplus} more\n"));
+    kept
+}
+
+/// How many warnings the line `and N more` stands for.
+fn surplus(line: &str) -> Option<u64> {
+    line.strip_prefix("and ")?.strip_suffix(" more")?.parse().ok()
+}
+
+/// How many warnings there were, by the text that [`Outcome::Code`] has of them.
+#[must_use]
+pub fn count_warnings(warnings: &str) -> u64 {
+    warnings.lines().map(|line| surplus(line).unwrap_or(1)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_warnings_the_first_are_kept_and_all_are_counted() {
+        let lines = |count: usize| -> String { (1..=count).map(|n| format!("{n}\tfoo\x1b[2J\n")).collect() };
+        for (text, count) in [
+            (String::new(), 0),
+            (lines(100), 100),
+            (lines(101), 101),
+            (lines(100) + "and 20 more\n", 120),
+            (lines(100) + "and 20 more\n" + &lines(5), 125),
+        ] {
+            let kept = read_warnings(text.as_bytes());
+            assert_eq!(count_warnings(&kept), count);
+            assert!(kept.lines().count() <= MOST_WARNINGS + 1 && !kept.contains('\x1b'), "{kept}");
+        }
+        assert_eq!(read_warnings(b"7\tuse\rless\n"), "7\tuse\\rless\n");
+    }
 }

@@ -16,7 +16,7 @@ use super::journal::LedgerEntry;
 use super::source::Source;
 use crate::buffer::Buffer;
 use crate::disk::{Dir, Identity};
-use crate::python::header::Invalidation;
+use crate::python::header::{Invalidation, may_be_pyc_of};
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
@@ -39,7 +39,10 @@ impl Candidate {
         filename: &[u8],
     ) -> Option<Self> {
         let mut file = open(path)?;
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let is_plausible = |metadata: &std::fs::Metadata| {
+            metadata.is_file() && may_be_pyc_of(metadata.len(), compile.seen.size)
+        };
+        let metadata = file.metadata().ok().filter(is_plausible)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
         let Stamp { size, mtime } = compile.seen;
@@ -51,7 +54,7 @@ impl Candidate {
             return None;
         }
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
+        let mut code = Buffer::new(length).ok()?;
         file.read_exact(&mut code).ok()?;
         let audience = Audience::of(&file, &metadata).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;

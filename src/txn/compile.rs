@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
@@ -21,9 +20,9 @@ use super::journal::LedgerEntry;
 use super::observer::Observer;
 use super::reuse::{Found, Sought, Spare};
 use super::site::{self, Site};
-use super::source::{self, Source};
+use super::source::{self, Largest, Source};
 use super::staging::{Spot, Staging};
-use super::supply::{Outcomes, Portion};
+use super::supply::{Intake, Outcomes, Portion};
 use super::team::{Member, Team};
 use crate::buffer::Buffer;
 use crate::cache::{Key, Origin, Store};
@@ -37,6 +36,8 @@ use crate::root::Root;
 /// What a compile intent needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Root,
+    /// Which sources are read.
+    pub(super) largest: Largest,
     pub(super) staging: &'a Staging,
     pub(super) sites: &'a site::ByNumber,
     pub(super) team: &'a Team,
@@ -54,14 +55,14 @@ pub(super) struct Surroundings<'a> {
 /// The queue of intents to compile and the list of what became of them.
 pub(super) struct Compilation<'a> {
     around: Surroundings<'a>,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<'a>>,
     outcomes: &'a Outcomes,
 }
 
 /// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
 /// compiled together by interpreter.
-struct Queue {
-    portions: Receiver<Portion>,
+struct Queue<'a> {
+    portions: Intake<'a>,
     portion: Arc<Portion>,
     /// Indices into the portion.
     order: std::vec::IntoIter<usize>,
@@ -106,7 +107,7 @@ impl Task {
 }
 
 impl<'a> Compilation<'a> {
-    pub(super) fn new(around: Surroundings<'a>, portions: Receiver<Portion>, outcomes: &'a Outcomes) -> Self {
+    pub(super) fn new(around: Surroundings<'a>, portions: Intake<'a>, outcomes: &'a Outcomes) -> Self {
         let queue = Queue { portions, portion: Arc::default(), order: Vec::new().into_iter() };
         Self { around, queue: Mutex::new(queue), outcomes }
     }
@@ -117,13 +118,13 @@ impl<'a> Compilation<'a> {
     }
 
     /// The next intent to compile.
-    fn task(&self) -> Option<Task> {
+    fn task(&self) -> Result<Option<Task>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(index) = queue.order.next() {
-                return Some(Task { portion: Arc::clone(&queue.portion), index });
+                return Ok(Some(Task { portion: Arc::clone(&queue.portion), index }));
             }
-            let portion = queue.portions.recv().ok()?;
+            let Some(portion) = queue.portions.take()? else { return Ok(None) };
             queue.order = self.sort_out(&portion.batch).into_iter();
             queue.portion = Arc::new(portion);
         }
@@ -167,7 +168,7 @@ impl Ends for Compilation<'_> {
     type Ready = Ready;
 
     fn next(&self) -> Result<Option<Job<Ready>>> {
-        while let Some(task) = self.task() {
+        while let Some(task) = self.task()? {
             match self.around.prepare(&task)? {
                 Ok(job) => return Ok(Some(job)),
                 Err(outcome) => self.settle(task.intent(), outcome),
@@ -184,7 +185,7 @@ impl Ends for Compilation<'_> {
 
     fn reread(&self, ready: &Ready) -> Option<Buffer> {
         let path = ready.task.portion.batch.path(ready.task.intent());
-        let source = source::read(self.around.root, &path).ok()?;
+        let source = source::read(self.around.root, &path, self.around.largest).ok()?;
         let is_same = source.identity == ready.source.identity && hash(&source.bytes) == ready.source_hash;
         is_same.then_some(source.bytes)
     }
@@ -203,7 +204,7 @@ impl Surroundings<'_> {
         let candidate = may_have_one
             .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
             .flatten();
-        let mut source = match source::read(self.root, &path) {
+        let mut source = match source::read(self.root, &path, self.largest) {
             Ok(source) => source,
             Err(outcome) => return Ok(Err(outcome)),
         };
@@ -247,7 +248,8 @@ impl Surroundings<'_> {
         let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
         let is_compilers = |other| self.team.compiles_as(interpreter, other);
         let interpreter = &self.team.interpreters[interpreter];
-        let sought = Sought { interpreter, is_compilers: &is_compilers, source_hash: &ready.source_hash };
+        let source = (&ready.source_hash, ready.source.identity.size);
+        let sought = Sought { interpreter, is_compilers: &is_compilers, source };
         let earlier = portion.earlier.find(id, (&pyc, self.state), &sought);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
@@ -260,7 +262,7 @@ impl Surroundings<'_> {
             };
             return Ok(Some(outcome));
         }
-        let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key));
+        let cached = self.cache.zip(ready.key.as_ref()).and_then(|(cache, key)| cache.get(key, source.1));
         let Some(mut cached) = cached else { return Ok(None) };
         let warnings = std::mem::take(&mut cached.warnings);
         let code = Code { bytes: cached.code(), hash: cached.code_hash, warnings, reused: true };

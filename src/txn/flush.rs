@@ -13,6 +13,11 @@ use crate::disk;
 /// enough that the rest is written in a moment.
 const INTERVAL: u64 = 48 << 20;
 
+/// Whether a thread is worth its start for sources of so many bytes together; their bytecode has about as many.
+pub(super) fn is_worth(bytes: u64) -> bool {
+    bytes >= INTERVAL / 2
+}
+
 /// Is told what has been staged.
 #[derive(Debug)]
 pub(super) struct Progress {

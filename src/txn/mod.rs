@@ -26,7 +26,7 @@ mod reuse;
 pub mod seal;
 pub mod shutdown;
 mod site;
-mod source;
+pub mod source;
 pub mod stage;
 pub mod staging;
 pub mod state;

@@ -18,7 +18,7 @@ use super::retired;
 use super::seal::{Seal, Seals, Surveyor};
 use super::tree::{self, Listing};
 use super::walk::{self, Walk};
-use crate::disk::Escaped;
+use crate::disk::{Escaped, Text};
 use crate::python::header::Invalidation;
 use crate::python::pycache::{Level, Remnant};
 use crate::root::Root;
@@ -318,11 +318,11 @@ impl Planner<'_> {
     }
 }
 
-/// A message about a source, as compilers give them: `PATH:LINE: MESSAGE` where it has a line.
+/// A message about a source, as compilers give them: `PATH:LINE: MESSAGE` where it has a line; in one line.
 #[must_use]
 pub fn located(path: &Path, message: &str) -> String {
     let has_line = message.split_once(": ").is_some_and(|(line, _)| line.bytes().all(|b| b.is_ascii_digit()));
-    format!("{}:{}{message}", Escaped(path), if has_line { "" } else { " " })
+    format!("{}:{}{}", Escaped(path), if has_line { "" } else { " " }, Text(message))
 }
 
 type ByDirectory<'a> = BTreeMap<(&'a Path, Option<&'a str>), Vec<OsString>>;

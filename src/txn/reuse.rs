@@ -22,6 +22,7 @@ use super::journal::{LedgerEntry, Retired};
 use super::retired;
 use crate::buffer::Buffer;
 use crate::disk::{self, Dir};
+use crate::python::header::may_be_pyc_of;
 use crate::python::interpreter::Interpreter;
 
 /// What there is of earlier bytecode for some intents.
@@ -47,14 +48,14 @@ pub(super) struct Sought<'a> {
     pub(super) interpreter: &'a Interpreter,
     /// Whether an interpreter of this number would compile the same.
     pub(super) is_compilers: &'a dyn Fn(InterpreterId) -> bool,
-    /// The hash of the source.
-    pub(super) source_hash: &'a Hash,
+    /// The hash of the source, and its length in bytes.
+    pub(super) source: (&'a Hash, u64),
 }
 
 impl Sought<'_> {
     /// Whether code is this, by what the journal says of it.
     fn is(&self, compiler: InterpreterId, is_ours: bool, source_hash: &Hash) -> bool {
-        is_ours && source_hash == self.source_hash && (self.is_compilers)(compiler)
+        is_ours && source_hash == self.source.0 && (self.is_compilers)(compiler)
     }
 }
 
@@ -78,7 +79,7 @@ impl Earlier {
         let published = || {
             let is_it = |it: &&LedgerEntry| sought.is(it.interpreter, it.canonical, &it.source_hash);
             let entry = self.published.get(&id).filter(is_it)?;
-            let Pyc { code, hash, .. } = Pyc::read(adopt::open(pyc)?, sought.interpreter, entry.code_hash)?;
+            let Pyc { code, hash, .. } = Pyc::read(adopt::open(pyc)?, sought, entry.code_hash)?;
             Some(Found { code, hash, spare: None })
         };
         let retired = || {
@@ -87,8 +88,7 @@ impl Earlier {
             let path = retired::path(retired.id);
             let file = state.open_file(&path).ok()?;
             let is_plain = !disk::has_acl(&file);
-            let Pyc { header, code, hash, metadata } =
-                Pyc::read(file, sought.interpreter, retired.code_hash)?;
+            let Pyc { header, code, hash, metadata } = Pyc::read(file, sought, retired.code_hash)?;
             Some(Found { code, hash, spare: is_plain.then_some(Spare { path, header, metadata }) })
         };
         published().or_else(retired)
@@ -104,13 +104,16 @@ struct Pyc {
 }
 
 impl Pyc {
-    /// Reads one, if it is for this interpreter and its code has this hash.
-    fn read(mut file: File, interpreter: &Interpreter, hash: Hash) -> Option<Self> {
-        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    /// Reads one, if it is for this interpreter, its code has this hash, and a source of this size can have it.
+    fn read(mut file: File, sought: &Sought<'_>, hash: Hash) -> Option<Self> {
+        let Sought { interpreter, source: (_, source_size), .. } = *sought;
+        let is_plausible =
+            |metadata: &Metadata| metadata.is_file() && may_be_pyc_of(metadata.len(), source_size);
+        let metadata = file.metadata().ok().filter(is_plausible)?;
         let mut header = vec![0; interpreter.dialect.header_length()];
         file.read_exact(&mut header).ok()?;
         let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
+        let mut code = Buffer::new(length).ok()?;
         file.read_exact(&mut code).ok()?;
         let is_right =
             header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use indicatif::DecimalBytes;
+
 use super::audience::Audience;
 use super::intent::{Failure, Fault, Outcome};
 use crate::buffer::Buffer;
@@ -13,8 +15,23 @@ use crate::root::Root;
 /// How often a source that changes while it is read is read again.
 const PATIENCE: usize = 3;
 
-/// The largest source, in bytes: marshal's lengths have 31 bits.
+/// The largest source that can be compiled at all, in bytes: marshal's lengths have 31 bits.
 const LARGEST: u64 = i32::MAX as u64;
+
+/// Which sources are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Largest(
+    /// The length of the largest one, in bytes; `None`: whatever can be compiled.
+    pub Option<u64>,
+);
+
+impl Largest {
+    /// Why a source of `size` bytes is not read, if it is not.
+    pub(super) fn refusal(self, size: u64) -> Option<String> {
+        let largest = self.0.unwrap_or(LARGEST).min(LARGEST);
+        (size > largest).then(|| format!("larger than {}", DecimalBytes(largest)))
+    }
+}
 
 /// A source as it was read.
 #[derive(Debug)]
@@ -29,8 +46,8 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// The outcome of its intent: it is gone, or cannot be read.
-pub(super) fn read(root: &Root, path: &Path) -> Result<Source, Outcome> {
-    match try_read(root, path) {
+pub(super) fn read(root: &Root, path: &Path, largest: Largest) -> Result<Source, Outcome> {
+    match try_read(root, path, largest) {
         Ok(Some(source)) => Ok(source),
         Ok(None) => Err(unreadable("it changes while it is read")),
         Err(error) => match error.kind() {
@@ -51,7 +68,7 @@ pub(super) fn unreadable(why: &str) -> Outcome {
     }))
 }
 
-fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
+fn try_read(root: &Root, path: &Path, largest: Largest) -> io::Result<Option<Source>> {
     let mut file = root.open(path)?;
     for _ in 0..PATIENCE {
         let before = file.metadata()?;
@@ -59,6 +76,9 @@ fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
             return Err(io::Error::other("it is not a regular file"));
         }
         let identity = Identity::of_metadata(&before);
+        if let Some(refusal) = largest.refusal(identity.size) {
+            return Err(io::Error::other(refusal));
+        }
         let bytes = read_all(&mut file, identity.size)?;
         if Identity::of_metadata(&file.metadata()?) == identity && bytes.len() as u64 == identity.size {
             return Ok(Some(Source { bytes, identity, audience: Audience::of(&file, &before)? }));
@@ -69,10 +89,7 @@ fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
 }
 
 fn read_all(file: &mut File, size: u64) -> io::Result<Buffer> {
-    if size > LARGEST {
-        return Err(io::Error::other("it is larger than 2 GiB"));
-    }
-    let mut bytes = Buffer::new(usize::try_from(size).unwrap_or(0));
+    let mut bytes = Buffer::new(usize::try_from(size).map_err(io::Error::other)?)?;
     match file.read_exact(&mut bytes) {
         // It is shorter than a moment ago: it changed, and its identity with it.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Buffer::default()),

@@ -9,18 +9,19 @@ use anyhow::Result;
 
 use super::adopt::Filesystems;
 use super::compile::{Compilation, Surroundings};
-use super::flush::Flush;
+use super::flush::{self, Flush};
 use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
 use super::reach;
 use super::site;
-use super::supply::{self, Outcomes, Supply, Wanted};
+use super::source::Largest;
+use super::supply::{self, Intake, Outcomes, Supply, Wanted};
 use super::team::Team;
 use crate::cache::Cache;
 use crate::disk::{self, Durable};
 use crate::interrupt::Interrupt;
-use crate::parallel::joined;
+use crate::parallel::{self, joined};
 use crate::python::pool::{Interrupted, Pool};
 use crate::root::Root;
 
@@ -35,6 +36,8 @@ pub struct Setting<'a> {
     pub jobs: usize,
     /// The time limit for one source.
     pub limit: Option<Duration>,
+    /// Which sources are read.
+    pub largest: Largest,
     /// What others compiled; untouched unless something is to be compiled.
     pub cache: &'a Cache,
     /// What ends it early.
@@ -108,6 +111,7 @@ pub(super) fn compile(
     let adopted = Filesystems::default();
     let around = Surroundings {
         root: setting.root,
+        largest: setting.largest,
         staging: &staging,
         sites: &sites.all,
         team: &team,
@@ -118,9 +122,7 @@ pub(super) fn compile(
         adopted: &adopted,
     };
     let outcomes = Outcomes::default();
-    let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes };
-    let (taker, portions) = supply::hand_over();
-    let compilation = Compilation::new(around, portions, &outcomes);
+    let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes, after: 0 };
     let threads = usize::try_from(sites.bytes / WORTH_A_WORKER).unwrap_or(usize::MAX).saturating_add(1);
     let pool = Pool {
         interpreters: &team.interpreters,
@@ -128,16 +130,7 @@ pub(super) fn compile(
         limit: setting.limit,
         interrupt: setting.interrupt,
     };
-    std::thread::scope(|scope| {
-        let flushing = scope.spawn(|| flush.run(&staging));
-        let supplying = scope.spawn(|| supply.run(taker));
-        let compiled = pool.run(&compilation);
-        // And with it the other ends of what keeps the other threads going.
-        drop(compilation);
-        joined(flushing.join())?;
-        joined(supplying.join())?;
-        compiled
-    })?;
+    run(&pool, around, (supply, &outcomes), Some(flush).filter(|_| flush::is_worth(sites.bytes)))?;
     setting.observer.phase("compile", began.elapsed());
     if setting.interrupt.signalled() {
         return Err(Interrupted.into());
@@ -147,4 +140,32 @@ pub(super) fn compile(
     let durable = disk::sync(staging.places().chain(&adopted))?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
+}
+
+/// Runs the pool, and beside it, where there are threads for them, the supply and the flush.
+fn run<'a>(
+    pool: &Pool<'_>,
+    around: Surroundings<'a>,
+    (supply, outcomes): (Supply<'a>, &'a Outcomes),
+    flush: Option<Flush>,
+) -> Result<()> {
+    let staging = around.staging;
+    std::thread::scope(|scope| {
+        let (taker, portions) = supply::hand_over();
+        let supplying = parallel::spawn_scoped(scope, (supply, taker), |(supply, taker)| supply.run(taker));
+        let (supplying, intake) = match supplying {
+            Ok(thread) => (Some(thread), Intake::Thread(portions)),
+            Err((supply, _)) => (None, Intake::Own(supply)),
+        };
+        // Without a thread that writes back meanwhile, the sync in the end has more to do.
+        let flushing =
+            flush.and_then(|flush| parallel::spawn_scoped(scope, flush, |flush| flush.run(staging)).ok());
+        let compilation = Compilation::new(around, intake, outcomes);
+        let compiled = pool.run(&compilation);
+        // And with it the other ends of what keeps the other threads going.
+        drop(compilation);
+        flushing.map_or(Ok(()), |flushing| joined(flushing.join()))?;
+        supplying.map_or(Ok(()), |supplying| joined(supplying.join()))?;
+        compiled
+    })
 }

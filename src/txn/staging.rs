@@ -90,7 +90,7 @@ impl Place {
     fn noted(own: &Dir) -> Result<Vec<(usize, Self)>> {
         let mut places = Vec::new();
         for number in 1.. {
-            let Some((note, _)) = present(own.read_file(Self::note(number)))? else { break };
+            let Some(note) = present(own.read_file(Self::note(number)))? else { break };
             let parts: Vec<&[u8]> = note.split(|&byte| byte == 0).collect();
             if let [parent, name, ref more @ ..] = parts[..]
                 && name.starts_with(DOT_NAME.as_bytes())

@@ -43,6 +43,36 @@ pub(super) struct Supply<'a> {
     pub(super) txn: TxnId,
     pub(super) wanted: Wanted,
     pub(super) outcomes: &'a Outcomes,
+    /// The last directory whose intents have been taken; at first 0.
+    pub(super) after: i64,
+}
+
+/// Where those who compile take portions from.
+pub(super) enum Intake<'a> {
+    /// A thread of its own, which has the next one ready.
+    Thread(Receiver<Portion>),
+    /// The supply itself, where no thread is to be had: whoever takes a portion reads it from the journal.
+    Own(Supply<'a>),
+}
+
+impl Intake<'_> {
+    /// The next portion; `None` where there are no more, or the thread has failed, which says why when it is joined.
+    ///
+    /// # Errors
+    /// The journal cannot be read or written.
+    pub(super) fn take(&mut self) -> Result<Option<Portion>> {
+        match self {
+            Self::Thread(portions) => Ok(portions.recv().ok()),
+            Self::Own(supply) => {
+                let is_first = supply.after == 0;
+                let portion = supply.next()?;
+                if portion.is_some() && !is_first {
+                    supply.keep()?;
+                }
+                Ok(portion)
+            }
+        }
+    }
 }
 
 /// Which of them.
@@ -65,10 +95,8 @@ impl Supply<'_> {
     /// The journal cannot be read or written.
     #[expect(clippy::needless_pass_by_value, reason = "its end is the end of the queue")]
     pub(super) fn run(mut self, taker: SyncSender<Portion>) -> Result<()> {
-        let mut after = 0;
-        while let Some(portion) = self.next(after)? {
-            let is_first = after == 0;
-            after = portion.batch.last();
+        let mut is_first = true;
+        while let Some(portion) = self.next()? {
             if taker.send(portion).is_err() {
                 break;
             }
@@ -76,17 +104,19 @@ impl Supply<'_> {
             if !is_first {
                 self.keep()?;
             }
+            is_first = false;
         }
         Ok(())
     }
 
-    /// The next portion, behind the directory `after`.
-    fn next(&mut self, after: i64) -> Result<Option<Portion>> {
+    /// The next portion, behind the last one.
+    fn next(&mut self) -> Result<Option<Portion>> {
         let batch = match &mut self.wanted {
-            Wanted::Pending => Some(self.journal.portion(self.txn, Which::Pending, after)?),
+            Wanted::Pending => Some(self.journal.portion(self.txn, Which::Pending, self.after)?),
             Wanted::These(batch) => batch.take(),
         };
         let Some(batch) = batch.filter(|batch| !batch.intents.is_empty()) else { return Ok(None) };
+        self.after = batch.last();
         let published = self.journal.published(self.txn, &batch)?;
         let retired = self.journal.retired_for(self.txn, &batch)?;
         Ok(Some(Portion { batch, earlier: Earlier { published, retired } }))

@@ -8,10 +8,9 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::Result;
 use rustix::io::Errno;
 use walkdir::WalkDir;
 
@@ -45,9 +44,38 @@ struct Found {
 /// Trees whose directories are being found.
 pub struct Walk {
     root: Root,
-    portions: Receiver<Vec<Found>>,
-    /// Its result is what could not be read.
-    finder: JoinHandle<Vec<String>>,
+    portions: Box<dyn Iterator<Item = Vec<Found>> + Send>,
+    finder: Finding,
+}
+
+/// Who finds the directories.
+enum Finding {
+    /// A thread, whose result is what could not be read.
+    Thread(JoinHandle<Vec<String>>),
+    /// Nobody any more: no thread was to be had, so they have been found before anybody looks into them. What could not
+    /// be read.
+    Done(Vec<String>),
+}
+
+/// What is to be found.
+struct Search {
+    root: Root,
+    tops: Vec<PathBuf>,
+    /// What need not be found.
+    seen: HashSet<PathBuf>,
+}
+
+impl Search {
+    /// Finds all directories; `taker` is given some at a time. What could not be read.
+    fn run(self, taker: impl FnMut(Vec<Found>) -> Result<(), Unwanted>) -> Vec<String> {
+        let Self { root, tops, seen } = self;
+        let portions = Portions { taker, portion: Vec::new() };
+        let (problems, put_off) = (Vec::new(), Vec::new());
+        let mut finder = Finder { portions, seen, problems, put_off, is_second: false };
+        // Whether anybody takes the last ones makes no difference any more.
+        let _ = finder.find_all(tops.into_iter().map(|top| (root.on_disk(&top), top)));
+        finder.problems
+    }
 }
 
 impl Walk {
@@ -66,17 +94,25 @@ impl Walk {
     /// Begins to find the directories of the trees at `tops`, but for those below the tops that have been `seen`, and
     /// what is below these.
     fn around(root: &Root, tops: Vec<PathBuf>, seen: HashSet<PathBuf>) -> Self {
-        let (sender, portions) = sync_channel(AHEAD);
-        let in_root = root.clone();
-        let finder = std::thread::spawn(move || {
-            let portions = Portions { sender, portion: Vec::new() };
-            let (problems, put_off) = (Vec::new(), Vec::new());
-            let mut finder = Finder { portions, seen, problems, put_off, is_second: false };
-            // Whether anybody takes the last ones makes no difference any more.
-            let _ = finder.find_all(tops.into_iter().map(|top| (in_root.on_disk(&top), top)));
-            finder.problems
-        });
-        Self { root: root.clone(), portions, finder }
+        let root = root.clone();
+        let search = Search { root: root.clone(), tops, seen };
+        let (sender, received) = sync_channel(AHEAD);
+        let find = |(search, sender): (Search, SyncSender<Vec<Found>>)| {
+            search.run(|portion| sender.send(portion).map_err(|_| Unwanted))
+        };
+        match parallel::spawn((search, sender), find) {
+            Ok(finder) => {
+                Self { root, portions: Box::new(received.into_iter()), finder: Finding::Thread(finder) }
+            }
+            Err((search, _)) => {
+                let mut portions = Vec::new();
+                let problems = search.run(|portion| {
+                    portions.push(portion);
+                    Ok(())
+                });
+                Self { root, portions: Box::new(portions.into_iter()), finder: Finding::Done(problems) }
+            }
+        }
     }
 
     /// Looks into every directory, on so many threads. `visit` is given some directories at a time; they come in the
@@ -89,8 +125,8 @@ impl Walk {
         self,
         threads: usize,
         problems: &mut Vec<String>,
-        visit: impl Fn(Vec<Listing>) -> Result<T> + Sync,
-    ) -> Result<Vec<T>> {
+        visit: impl Fn(Vec<Listing>) -> anyhow::Result<T> + Sync,
+    ) -> anyhow::Result<Vec<T>> {
         let Self { root, portions, finder } = self;
         let look = |portion: Vec<Found>| {
             let mut problems = Vec::new();
@@ -104,8 +140,11 @@ impl Walk {
             let listings = portion.into_iter().map(fill).collect();
             (visit(listings), problems)
         };
-        let looked = parallel::map(portions.into_iter(), threads, look);
-        problems.extend(parallel::joined(finder.join()));
+        let looked = parallel::map(portions, threads, look);
+        problems.extend(match finder {
+            Finding::Thread(finder) => parallel::joined(finder.join()),
+            Finding::Done(problems) => problems,
+        });
         let gather = |(result, mut unread)| {
             problems.append(&mut unread);
             result
@@ -115,28 +154,28 @@ impl Walk {
 }
 
 /// The finder's end: gathers directories into portions.
-struct Portions {
-    sender: SyncSender<Vec<Found>>,
+struct Portions<T> {
+    taker: T,
     portion: Vec<Found>,
 }
 
 /// Nobody takes them any more.
 struct Unwanted;
 
-impl Portions {
+impl<T: FnMut(Vec<Found>) -> Result<(), Unwanted>> Portions<T> {
     fn add(&mut self, found: Found) -> Result<(), Unwanted> {
         self.portion.push(found);
         if self.portion.len() < PORTION { Ok(()) } else { self.hand_over() }
     }
 
     fn hand_over(&mut self) -> Result<(), Unwanted> {
-        self.sender.send(std::mem::take(&mut self.portion)).map_err(|_| Unwanted)
+        (self.taker)(std::mem::take(&mut self.portion))
     }
 }
 
 /// Finds directories.
-struct Finder {
-    portions: Portions,
+struct Finder<T> {
+    portions: Portions<T>,
     /// What need not be found.
     seen: HashSet<PathBuf>,
     /// What could not be read.
@@ -147,7 +186,7 @@ struct Finder {
     is_second: bool,
 }
 
-impl Finder {
+impl<T: FnMut(Vec<Found>) -> Result<(), Unwanted>> Finder<T> {
     /// Finds the directories of all trees, which are given on disk and without the root's prefix.
     fn find_all(&mut self, tops: impl Iterator<Item = (PathBuf, PathBuf)>) -> Result<(), Unwanted> {
         for (on_disk, top) in tops {

@@ -29,8 +29,9 @@ fn a_worker_is_nobody_where_the_driver_is_root() {
 
 #[test]
 fn a_worker_has_an_environment_of_its_own() {
-    worker_says(&World::new(), "sorted(os.environ)")
-        .says("['GLIBC_TUNABLES', 'LC_ALL', 'PATH', 'PYTHONHASHSEED', 'PYTHONOPTIMIZE', 'PYTHONPYCACHEPREFIX']");
+    worker_says(&World::new(), "sorted(os.environ)").says(
+        "['GLIBC_TUNABLES', 'LC_ALL', 'PATH', 'PYTHONHASHSEED', 'PYTHONOPTIMIZE', 'PYTHONPYCACHEPREFIX']",
+    );
     worker_says(&World::new(), "os.getcwd()").says("SyntaxError: /");
 }
 

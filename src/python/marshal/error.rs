@@ -68,6 +68,8 @@ pub enum Reason {
     NotCode,
     /// So many bytes stand behind the code object.
     Trailing(usize),
+    /// Nothing is known to be wrong: there is not so much memory as it takes to find out.
+    NoMemory,
 }
 
 impl fmt::Display for Malformed {
@@ -114,6 +116,7 @@ impl Reason {
             Self::Instrumented => "instruction that only a running interpreter has",
             Self::OpenEnd => "instructions without an end",
             Self::NotCode => "not a code object",
+            Self::NoMemory => "not enough memory to check it",
             // With numbers or names.
             Self::UnknownType(_)
             | Self::BadReference(_)

@@ -93,14 +93,30 @@ impl<'a> Code<'a> {
     /// `co_filename` of the outermost code object, as the bytes of a path (what `os.fsencode` gives under a
     /// UTF-8 locale): UTF-8, where bytes that were not UTF-8 in the path, which Python keeps as lone
     /// surrogates, are themselves again.
+    ///
+    /// A name that is longer than any path has only its beginning.
     #[must_use]
     pub fn filename(&self) -> Cow<'a, [u8]> {
-        if self.filename.contains(&0xed) {
-            Cow::Owned(unescape(self.filename))
-        } else {
-            Cow::Borrowed(self.filename)
-        }
+        let filename = &self.filename[..self.filename.len().min(LONGEST_PATH)];
+        if filename.contains(&0xed) { Cow::Owned(unescape(filename)) } else { Cow::Borrowed(filename) }
     }
+}
+
+/// More than the bytes of any path (`PATH_MAX`), each of which can have become three.
+const LONGEST_PATH: usize = 4 * 4096;
+
+/// Whether there is `times` as much memory as the bytes of some code take. The lists of what is in it grow with it, and
+/// lists that cannot grow end the process; so a large one is begun only where that is not to be expected.
+///
+/// # Errors
+/// [`Reason::NoMemory`].
+fn ask_for_memory(length: usize, times: usize) -> Result<(), Malformed> {
+    const LARGE: usize = 1 << 20;
+    if length < LARGE {
+        return Ok(());
+    }
+    let asked = Vec::<u8>::new().try_reserve_exact(length.saturating_mul(times));
+    asked.map_err(|_| Malformed { offset: 0, reason: Reason::NoMemory })
 }
 
 /// Are these bytes one whole code object of this format, and nothing else?
@@ -109,6 +125,7 @@ impl<'a> Code<'a> {
 ///
 /// The first thing that is wrong, and where. The bytes after that have not been looked at.
 pub fn check(bytes: &[u8], format: Format) -> Result<Code<'_>, Malformed> {
+    ask_for_memory(bytes.len(), 2)?;
     let (filename, ()) = Walk::new(bytes, format, ())?.run()?;
     Ok(Code::of(bytes, filename))
 }
@@ -120,8 +137,12 @@ pub fn check(bytes: &[u8], format: Format) -> Result<Code<'_>, Malformed> {
 ///
 /// Those of [`check`], for the same bytes; then they are unchanged.
 pub fn canonicalize(bytes: &mut [u8], format: Format) -> Result<Code<'_>, Malformed> {
+    ask_for_memory(bytes.len(), 3)?;
     let (mut filename, mut marks) = Marks::of(bytes, format)?;
     let mut length = bytes.len();
+    if marks.needs_order {
+        ask_for_memory(length, 8)?;
+    }
     if marks.needs_order
         && let Some(ordered) = order::in_order(bytes, format)
         && let Some(place) = bytes.get_mut(..ordered.len())

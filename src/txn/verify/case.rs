@@ -181,9 +181,9 @@ fn is_refused(shelf: &Shelf, target: &OsStr, seen: &Identity) -> bool {
 
 impl Case {
     /// What mends it, if it is wrong. A pyc is removed that is ours, or that Python could not load, and that cannot
-    /// be made anew.
-    pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool) -> Option<Action> {
-        let is_makeable = self.admitted && !self.remnant.is_temporary();
+    /// be made anew; that of a source that is too large cannot.
+    pub(super) fn remedy(&self, readers: &Readers, is_loadable: bool, is_too_large: bool) -> Option<Action> {
+        let is_makeable = self.admitted && !self.remnant.is_temporary() && !is_too_large;
         let remake = if is_makeable { self.remake(readers) } else { None };
         let remove = || (self.entry.is_some() || !is_loadable).then(|| Action::Remove(self.remnant.clone()));
         remake.map(Action::Compile).or_else(remove)

@@ -3,7 +3,7 @@
 //! Owns the order of the questions. Changes nothing, and knows nothing of other pycs.
 
 use std::cell::OnceCell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,14 +14,14 @@ use super::case::{Case, Readers};
 use super::class::{Class, Finding, Verdict};
 use crate::buffer::Buffer;
 use crate::disk::{Dir, Escaped, Identity, Kind, cause};
-use crate::python::header::Invalidation;
+use crate::python::header::{Invalidation, may_be_pyc_of};
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 use crate::root::Root;
 use crate::txn::audience::Audience;
 use crate::txn::intent::Hash;
 use crate::txn::journal::LedgerEntry;
-use crate::txn::source::{self, Source};
+use crate::txn::source::{self, Largest, Source};
 use crate::txn::tree::{Cache, Listing};
 
 /// Who may look into a directory.
@@ -33,11 +33,17 @@ pub(super) struct Judge<'a> {
     pub(super) readers: &'a Readers,
     /// How closely; a pyc that is not read is what its metadata say.
     pub(super) depth: Depth,
+    /// Which sources are read.
+    pub(super) largest: Largest,
 }
 
 /// A pyc that is larger is read in parts of this length, in bytes, for as long as it may be what was published: memory
 /// that is used for the first time costs more than to hash it.
 const PART: usize = 1 << 20;
+
+/// The longest pyc without a source that is read, in bytes. Which of the longer ones are whole is not known; Python
+/// ignores them.
+const LONGEST_ORPHAN: u64 = 128 << 20;
 
 /// A pyc as it was read.
 struct Pyc {
@@ -80,6 +86,7 @@ impl Judge<'_> {
                 // Python takes no notice of it, and no commit makes it anew.
                 verdict.wrong = false;
             }
+            let is_too_large = case.source.is_some_and(|source| self.refusal(&source).is_some());
             let Verdict { class, reason, wrong } = verdict;
             let is_loadable = match class {
                 Class::Invalid | Class::Broken | Class::Leftover => false,
@@ -92,13 +99,23 @@ impl Judge<'_> {
                 wrong,
                 directory: listing.directory.clone(),
                 remnant: case.remnant.clone(),
-                remedy: if wrong { case.remedy(self.readers, is_loadable) } else { None },
+                remedy: if wrong { case.remedy(self.readers, is_loadable, is_too_large) } else { None },
             });
             each(class, finding);
         }
     }
 
+    /// Why a source is not read, if it is not.
+    fn refusal(&self, source: &Identity) -> Option<String> {
+        self.largest.refusal(source.size).map(|larger| format!("its source is {larger}"))
+    }
+
     fn case(&self, directory: &Path, cache: &Cache, case: &Case) -> Verdict {
+        if case.pyc.is_none()
+            && let Some(refusal) = case.source.and_then(|source| self.refusal(&source))
+        {
+            return Verdict::harmless(Class::Unreadable, refusal);
+        }
         let reader = case.reader.map(|reader| &self.readers.all[reader].interpreter);
         match case.pyc {
             None if case.entry.is_some() => {
@@ -183,6 +200,9 @@ impl Judge<'_> {
             let other = dialect.difference(&pair.pyc.bytes, &pair.seen)?;
             return Some(Verdict::new(Class::Stale, format!("its source has another {other}")));
         }
+        if let Some(refusal) = self.refusal(&pair.seen) {
+            return Some(Verdict::harmless(Class::Unreadable, refusal));
+        }
         let source = self.source(pair)?;
         let header = dialect.header(mode, &source.identity, &source.bytes);
         let fits = pair.pyc.bytes.starts_with(header.as_bytes());
@@ -233,7 +253,7 @@ impl Judge<'_> {
     }
 
     fn source(&self, pair: &Pair<'_>) -> Option<Source> {
-        source::read(self.root, &pair.path).ok()
+        source::read(self.root, &pair.path, self.largest).ok()
     }
 
     /// Whether others may read the pyc than may read the source.
@@ -281,6 +301,9 @@ fn filename_in(interpreter: &Interpreter, pyc: &Pyc) -> Result<Option<Vec<u8>>, 
     let code = &pyc.bytes[interpreter.dialect.header_length()..];
     match marshal::check(code, format) {
         Ok(code) => Ok(Some(code.filename().into_owned())),
+        Err(malformed) if malformed.reason == marshal::Reason::NoMemory => {
+            Err(Verdict::new(Class::Unreadable, malformed.reason.to_string()))
+        }
         Err(malformed) => Err(Verdict::new(Class::Broken, malformed.to_string())),
     }
 }
@@ -294,40 +317,44 @@ fn is_closed(listing: &Listing, cache: &Cache) -> bool {
 
 fn read(cache: &Cache, case: &Case, interpreter: &Interpreter) -> Result<Pyc, Verdict> {
     let Some(dir) = &cache.dir else { return Err(Verdict::new(Class::Missing, "it is gone")) };
-    let name = case.remnant.name();
-    try_read(dir, name, interpreter, case.entry.as_ref()).map_err(|error| match error.kind() {
+    try_read(dir, case, interpreter).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Verdict::new(Class::Missing, "it is gone"),
         io::ErrorKind::UnexpectedEof => Verdict::new(Class::Broken, "it changes while it is read"),
+        // Not `Broken`: Python may well run out of memory over it before it finds that out.
+        io::ErrorKind::FileTooLarge => {
+            Verdict::new(Class::Invalid, "it is longer than bytecode of its source can be")
+        }
         _ => Verdict::new(Class::Unreadable, cause(&error)),
     })
 }
 
-fn try_read(
-    dir: &Dir,
-    name: &OsStr,
-    interpreter: &Interpreter,
-    entry: Option<&LedgerEntry>,
-) -> io::Result<Pyc> {
-    let mut file = dir.open_file(name)?;
+fn try_read(dir: &Dir, case: &Case, interpreter: &Interpreter) -> io::Result<Pyc> {
+    let mut file = dir.open_file(case.remnant.name())?;
     let metadata = file.metadata()?;
     let (identity, audience) = (Identity::of_metadata(&metadata), Audience::of(&file, &metadata)?);
-    if let Some(entry) = entry.filter(|_| identity.size > PART as u64) {
+    let is_plausible = case
+        .source
+        .map_or(identity.size <= LONGEST_ORPHAN, |source| may_be_pyc_of(identity.size, source.size));
+    if !is_plausible {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    if let Some(entry) = case.entry.as_ref().filter(|_| identity.size > PART as u64) {
         let (header, hash) = read_in_parts(&mut file, interpreter.dialect.header_length())?;
         if hash == entry.code_hash {
             return Ok(Pyc { bytes: header, published: OnceCell::from(true), identity, audience });
         }
         file.rewind()?;
     }
-    let mut bytes = Buffer::new(usize::try_from(identity.size).map_err(io::Error::other)?);
+    let mut bytes = Buffer::new(usize::try_from(identity.size).map_err(io::Error::other)?)?;
     file.read_exact(&mut bytes)?;
     Ok(Pyc { bytes, published: OnceCell::new(), identity, audience })
 }
 
 /// The header of a pyc, and the hash of the code behind it.
 fn read_in_parts(file: &mut File, header_length: usize) -> io::Result<(Buffer, Hash)> {
-    let mut header = Buffer::new(header_length);
+    let mut header = Buffer::new(header_length)?;
     file.read_exact(&mut header)?;
-    let (mut part, mut hasher) = (Buffer::new(PART), blake3::Hasher::new());
+    let (mut part, mut hasher) = (Buffer::new(PART)?, blake3::Hasher::new());
     loop {
         match file.read(&mut part)? {
             0 => return Ok((header, *hasher.finalize().as_bytes())),

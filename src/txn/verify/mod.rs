@@ -23,6 +23,7 @@ use super::intent::Group;
 use super::journal::{Journal, Shelf, Shelves};
 use super::plan::{Request, Wishes};
 use super::seal::Surveyor;
+use super::source::Largest;
 use super::tree::{self, Listing};
 use super::walk::Walk;
 use crate::interrupt::Interrupt;
@@ -54,6 +55,8 @@ pub struct Verifier<'a> {
     pub wishes: &'a Wishes<'a>,
     /// How closely.
     pub depth: Depth,
+    /// Which sources are read.
+    pub largest: Largest,
     /// How many threads read.
     pub jobs: usize,
     /// What ends it early.
@@ -113,8 +116,8 @@ impl Verifier<'_> {
     }
 
     fn judge(&self) -> Judge<'_> {
-        let Self { root, readers, depth, .. } = *self;
-        Judge { root, readers, depth }
+        let Self { root, readers, depth, largest, .. } = *self;
+        Judge { root, readers, depth, largest }
     }
 
     fn expectations(&self) -> Expectations<'_> {
