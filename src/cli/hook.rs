@@ -36,9 +36,9 @@ pub(super) fn hook(run: &Run<'_>, when: When) -> Result<Status> {
     }
 }
 
-/// What others wait for at boot comes first: without the mark of a clean shutdown, bytecode is looked at and mended.
-/// What is pending nobody needs to wait for. If this fails, systemd is not told that the unit is up: then the end of
-/// this boot makes no mark either, and the next one looks again.
+/// At boot. Without the mark of a clean shutdown, bytecode is first of all looked at and mended: other services wait for
+/// that, but not for the commit of what is pending. If it fails, systemd is not told that the unit is up: then it makes
+/// no mark at the end of this boot, and the next boot looks again.
 fn boot(run: &Run<'_>) -> Result<Status> {
     if !was_clean(run)? {
         verify::mend_after_power_cut(run)?;
@@ -51,7 +51,7 @@ fn boot(run: &Run<'_>) -> Result<Status> {
 fn was_clean(run: &Run<'_>) -> Result<bool> {
     match run.config.state_dir.canonicalize() {
         Ok(path) => Ok(shutdown::take_mark(&Dir::open(&path)?)?),
-        // There is none yet; or whoever needs it says what is wrong with it.
+        // There is no state directory yet. Any other problem is reported by the step that needs it.
         Err(_) => Ok(false),
     }
 }

@@ -60,12 +60,12 @@ pub(super) struct Manner<'a> {
     pub(super) guard: Guard,
 }
 
-/// Whose bytecode is kept right, but none is made where there is none.
+/// Directories whose bytecode is kept right, where there is any, but never made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// That of the standard libraries: their packages decide what is compiled.
+    /// Those of the standard libraries: their packages decide what is compiled.
     StandardLibrary,
-    /// Nobody's: what was named is meant.
+    /// None: the paths that were named are meant, whatever they are.
     Nothing,
 }
 

@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Says that whoever waits for this service need not wait any longer, if systemd has started it. That it cannot be told
-/// shows in its own journal.
+/// Tells systemd, if it has started this process, that the service is up: units that are ordered after it can start. A
+/// failure to tell it shows in systemd's own journal.
 pub fn notify_ready() {
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) {
         let _ = send(&socket, b"READY=1");

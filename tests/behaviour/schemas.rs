@@ -163,7 +163,8 @@ fn take_back_to_8(world: &World) {
     journal
         .execute_batch(&format!(
             "{table} INSERT INTO old SELECT {columns} FROM interpreters;
-             DROP TABLE interpreters; ALTER TABLE old RENAME TO interpreters; PRAGMA user_version = 8"
+             DROP TABLE interpreters; ALTER TABLE old RENAME TO interpreters;
+             ALTER TABLE directories DROP COLUMN mount; PRAGMA user_version = 8"
         ))
         .unwrap();
 }
