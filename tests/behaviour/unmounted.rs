@@ -39,7 +39,7 @@ fn published(world: &World) -> i64 {
 }
 
 /// A boot after a clean shutdown: this machine's own bytecode is none of these tests' business.
-fn boot(world: &World) -> Outcome {
+fn booted(world: &World) -> Outcome {
     world.run(&["hook", "shutdown"]).exits(0);
     world.run(&["hook", "boot"])
 }
@@ -63,7 +63,7 @@ fn what_is_recorded_for_a_filesystem_that_is_not_mounted_stays_pending() {
             if !has_mount_point {
                 fs::remove_dir(&bound).unwrap();
             }
-            let boot = boot(&world).exits(0).says("compiled 1 ");
+            let boot = booted(&world).exits(0).says("compiled 1 ");
             assert_eq!(pending(&world), 2, "{}", boot.context());
             assert_eq!(bound.exists(), has_mount_point, "{}", boot.context());
             if has_mount_point {
@@ -72,7 +72,7 @@ fn what_is_recorded_for_a_filesystem_that_is_not_mounted_stays_pending() {
             // It is no reason for anything to be done from now on.
             let transactions = "SELECT count(*) FROM transactions";
             let before: i64 = world.query(transactions);
-            says_nothing(boot(&world));
+            says_nothing(booted(&world));
             for hook in ["after-apt", "before", "remove"] {
                 says_nothing(world.run(&["hook", hook]));
             }
@@ -85,7 +85,7 @@ fn what_is_recorded_for_a_filesystem_that_is_not_mounted_stays_pending() {
             let waiting = serde_json::json!([{ "mount": bound.to_str().unwrap(), "intents": 2 }]);
             assert_eq!(status["waiting"], waiting);
             bind(&world);
-            boot(&world).exits(0).says("compiled 2 ");
+            booted(&world).exits(0).says("compiled 2 ");
             assert_eq!(pending(&world), 0);
             world.commit().exits(0).says("nothing to do (3 up to date)");
         });
@@ -112,18 +112,18 @@ fn what_is_recorded_for_an_interpreter_that_is_not_mounted_stays_pending() {
         world.run_on_tree(&["record", "--python", python.to_str().unwrap()]).exits(0).says("recorded 1 ");
         unmount(&at);
         for _ in 0..2 {
-            says_nothing(boot(&world));
+            says_nothing(booted(&world));
         }
         assert_eq!(pending(&world), 1);
         let waits = format!("1 pending wait for the filesystem of {}: mount it", at.display());
         world.run(&["status"]).exits(0).says("is recording: 1 pending").says(&waits);
         bind();
-        boot(&world).exits(0).says("compiled 1 ");
+        booted(&world).exits(0).says("compiled 1 ");
         // One that is removed is another thing.
         world.write("b.py", "x = 1\n");
         world.run_on_tree(&["record", "--python", python.to_str().unwrap()]).exits(0);
         fs::remove_file(&python).unwrap();
-        let boot = boot(&world).exits(0);
+        let boot = booted(&world).exits(0);
         assert_eq!(pending(&world), 0, "{}", boot.context());
     });
 }
@@ -148,7 +148,7 @@ fn a_removal_that_is_pending_for_a_filesystem_is_made_up_for() {
         assert!(!world.pyc("plain/a.py").exists(), "{}", recovered.context());
         assert_eq!(published(&world), 2, "{}", recovered.context());
         bind(&world);
-        boot(&world).exits(0).says("removed 2 ");
+        booted(&world).exits(0).says("removed 2 ");
         assert_eq!(names(&bound), ["c.py", "package"]);
         assert_eq!(published(&world), 0);
     });
@@ -181,7 +181,7 @@ fn what_is_recorded_for_a_directory_that_is_deleted_does_not_stay() {
         world.run_on_tree(&["record"]).exits(0).says("recorded 3 ");
         fs::remove_dir_all(bound.join("package")).unwrap();
         fs::remove_dir_all(world.tree().join("plain")).unwrap();
-        let boot = boot(&world).exits(0).says("compiled 1 ");
+        let boot = booted(&world).exits(0).says("compiled 1 ");
         assert_eq!(pending(&world), 0, "{}", boot.context());
     });
 }
