@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::aid::{has_program, is_root, limited, mount, on_tree, through, with_mounts};
+use crate::aid::{as_user, has_program, is_root, limited, mount, on_tree, through, with_mounts};
 use crate::fake::Fake;
 use crate::installation::{Installation, PUBLIC};
 use crate::support::{Outcome, PYTHON, World};
@@ -17,7 +17,7 @@ fn memory_that_is_refused_costs_the_source_that_needs_it() {
     // The limit is the driver's; a worker has none.
     let fake = Fake::starting(&world, "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))");
     let mut refused = 0;
-    for kilobytes in (20_000..140_000).step_by(20_000) {
+    for kilobytes in (40_000..140_000).step_by(20_000) {
         let command = on_tree(&world, &["commit", "-f", "-j", "1", "--python", fake.path()]);
         let outcome = limited(&world, &format!("-S -v {kilobytes}"), &command);
         assert!(matches!(outcome.status, Some(0 | 1 | 3)), "{kilobytes} {}", outcome.context());
@@ -148,6 +148,17 @@ fn threads_that_are_refused_leave_the_work_to_those_there_are() {
         with(most, &["commit", "-f", "-j", "1"]).exits(0).says("compiled 200 ");
         is_told(with(most, &["commit", "-f", "-j", "4"]));
     }
+}
+
+#[test]
+fn an_interpreter_that_hangs_has_the_time_that_the_message_says() {
+    let world = World::new();
+    world.write("a.py", "x = 1\n");
+    let hanging = world.beside("hanging");
+    fs::write(&hanging, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&hanging, fs::Permissions::from_mode(0o755)).unwrap();
+    let commit = on_tree(&world, &["commit", "--python", hanging.to_str().unwrap()]);
+    world.outcome(as_user(&world, &commit)).exits(3).says("the worker did not answer within 30 s");
 }
 
 #[test]
