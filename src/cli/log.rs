@@ -67,14 +67,23 @@ pub(super) fn one(run: &Run<'_>, id: i64, json: bool) -> Result<Status> {
         let what = located(&intent.path, intent.message.as_deref().unwrap_or_default());
         let by = intent.interpreter.as_deref().unwrap_or("-");
         result(&format!("  {outcome:<10} {by:<12} {}", what.trim_end_matches(": ").trim_end_matches(':')));
-        for warning in intent.warnings.iter().flat_map(|warnings| warnings.lines()) {
-            result(&format!("    {}", described(warning)));
-        }
+        tell_warnings(intent.warnings.as_deref().unwrap_or_default());
     }
     if trimmed > 0 {
         result(&format!("  {trimmed} intents are not in the history any more"));
     }
     Ok(Status::Done)
+}
+
+/// Prints the warnings of a source. Journals of older programs may have any number.
+fn tell_warnings(warnings: &str) {
+    // The last of them may be the number of the others.
+    const MOST: usize = report::MOST + 1;
+    warnings.lines().take(MOST).for_each(|warning| result(&format!("    {}", described(warning))));
+    let more = warnings.lines().skip(MOST).count();
+    if more > 0 {
+        result(&format!("    and {more} more"));
+    }
 }
 
 /// A warning in words; the last one may say how many more there were.

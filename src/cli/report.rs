@@ -89,7 +89,8 @@ pub(super) fn complain_of(lines: &[String]) {
 
 /// Prints a line to stderr; a stderr that is closed changes nothing about what is to be done.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", Lines(line));
+    // In one write: stderr has no buffer.
+    let _ = io::stderr().write_all(format!("{}\n", Lines(line)).as_bytes());
 }
 
 /// Prints a line to stdout. After the first one that cannot be written no other is: where a reader has gone away

@@ -11,13 +11,16 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// The name (`argv[0]`) under which the program confines itself and becomes an interpreter.
 pub const PROGRAM: &str = "pyc-txn-worker";
 
 /// Debian's `nobody` and `nogroup` (base-passwd; policy section 9.2.2): they own no file.
 const NOBODY: u32 = 65534;
+
+/// The stack of an interpreter, in bytes: as much as Linux gives by default.
+const STACK: u64 = 8 << 20;
 
 /// Rights of an interpreter that pyc-txn starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,5 +120,9 @@ fn confine(parent: i32) -> std::io::Result<()> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Fsize, none)?;
     setrlimit(Resource::Core, none)?;
+    // How deeply a source may be nested depends on the stack, from Python 3.14 on; it is not the caller's to say.
+    let most = getrlimit(Resource::Stack).maximum;
+    let stack = Rlimit { current: Some(most.map_or(STACK, |most| most.min(STACK))), maximum: most };
+    setrlimit(Resource::Stack, stack)?;
     Ok(())
 }

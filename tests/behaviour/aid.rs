@@ -291,3 +291,15 @@ pub fn nothing(world: &World) -> String {
     fs::create_dir_all(&path).unwrap();
     path.to_str().unwrap().to_owned()
 }
+
+/// Runs `command` in a shell that has called ulimit(1) with `limit`.
+pub fn limited(world: &World, limit: &str, command: &Command) -> Outcome {
+    world.outcome(through(&["sh", "-c", &format!("ulimit {limit}; exec \"$@\""), "sh"], command))
+}
+
+/// The program with the tree as its last argument.
+pub fn on_tree(world: &World, arguments: &[&str]) -> Command {
+    let mut command = world.command(arguments);
+    command.arg(world.tree());
+    command
+}

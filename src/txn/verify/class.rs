@@ -21,7 +21,7 @@ pub enum Class {
     Missing,
     /// Of another state of its source.
     Stale,
-    /// No header of its interpreter's; Python takes no notice of it.
+    /// No header of its interpreter's, so that Python takes no notice of it; or longer than bytecode of its source can be.
     Invalid,
     /// A good header, but not one whole code object behind it: an import fails.
     Broken,
@@ -29,7 +29,7 @@ pub enum Class {
     Altered,
     /// Another source's name inside (`co_filename`).
     Misnamed,
-    /// Who may read the source may not read it.
+    /// Who may read the source may not read it; or the source is too large to be read.
     Unreadable,
     /// It has no source.
     Orphan,
