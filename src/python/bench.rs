@@ -19,6 +19,15 @@ use super::pycache::Level;
 use super::worker::{Outcome, Request, START, Unstarted, Worker};
 use crate::buffer::Buffer;
 
+/// How long to wait before each further try of the last thread to start a worker where the kernel refuses a process: other
+/// threads, which count as such, may be ending.
+const WAITS: [Duration; 4] = [
+    Duration::from_millis(2),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+];
+
 /// The state of an interpreter in this run, as all threads know it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -152,7 +161,15 @@ impl<'p, E: Ends> Bench<'p, E> {
         if self.health[interpreter].unusable.get().is_some() {
             return Ok(None);
         }
-        let started = Worker::start(&interpreters[interpreter], limit, interrupt);
+        let start = || Worker::start(&interpreters[interpreter], limit, interrupt);
+        let mut started = start();
+        for wait in WAITS {
+            if !self.is_last || !matches!(started, Err(Unstarted::Refused(_))) {
+                break;
+            }
+            std::thread::sleep(wait);
+            started = start();
+        }
         if interrupt.signalled() {
             return Err(Interrupted.into());
         }
