@@ -23,11 +23,29 @@ pub use quote::{Escaped, Quoted};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use rustix::process::Resource;
+
+/// What is kept open for the sake of speed takes no more than this part of the descriptors that this process may have, and
+/// no more than this number.
+const PART: u64 = 8;
+const MOST_OPEN: usize = 64;
+
+/// How many files this process may keep open for the sake of speed, at a time and for a purpose.
+#[must_use]
+pub fn spare_descriptors() -> usize {
+    static SPARE: OnceLock<usize> = OnceLock::new();
+    *SPARE.get_or_init(|| {
+        let limit = rustix::process::getrlimit(Resource::Nofile).current;
+        let part = limit.and_then(|limit| usize::try_from(limit / PART).ok());
+        part.map_or(MOST_OPEN, |part| part.clamp(1, MOST_OPEN))
+    })
+}
 
 type Result<T> = std::result::Result<T, Error>;
 

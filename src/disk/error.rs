@@ -52,6 +52,12 @@ impl Error {
         matches!(Errno::from_io_error(&self.cause), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
+    /// Whether this process has run out of memory or files, which says nothing about the path.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        matches!(Errno::from_io_error(&self.cause), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+    }
+
     /// Whether nothing stands at the path.
     #[must_use]
     pub fn is_missing(&self) -> bool {

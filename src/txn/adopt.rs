@@ -4,16 +4,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
+use super::pyc::Pyc;
 use super::source::Source;
-use crate::buffer::Buffer;
 use crate::disk::{Dir, Identity};
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
@@ -31,34 +29,28 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads the pyc at `path`: of this interpreter, structurally whole, with the right file name inside, and
-    /// where its header has the source's time and size, with these.
+    /// Reads a pyc: structurally whole, with the right file name inside, and where its header has the source's time and
+    /// size, with these.
     pub(super) fn read(
-        path: &Path,
+        pyc: &Pyc,
         compile: &Compile,
         interpreter: &Interpreter,
         filename: &[u8],
     ) -> Option<Self> {
-        let mut file = open(path)?;
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let mut header = vec![0; interpreter.dialect.header_length()];
-        file.read_exact(&mut header).ok()?;
+        let Pyc { metadata, header, .. } = pyc;
         let Stamp { size, mtime } = compile.seen;
         let seen = Identity { size, mtime, ..Identity::default() };
-        let is_plausible = header.starts_with(&interpreter.dialect.magic)
-            && (compile.mode != Invalidation::Timestamp
-                || interpreter.dialect.header(compile.mode, &seen, &[]).as_bytes() == header);
+        let is_plausible = compile.mode != Invalidation::Timestamp
+            || interpreter.dialect.header(compile.mode, &seen, &[]).as_bytes() == header;
         if !is_plausible {
             return None;
         }
-        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
-        file.read_exact(&mut code).ok()?;
+        let code = pyc.code()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {
-            header,
+            header: header.clone(),
             code_hash: *blake3::hash(&code).as_bytes(),
-            identity: Identity::of_metadata(&metadata),
+            identity: Identity::of_metadata(metadata),
             uid: metadata.uid(),
             mode: metadata.mode() & 0o7777,
         })
@@ -128,11 +120,4 @@ impl Filesystems {
 /// `_write_atomic` have it, without the umask.
 pub(super) fn pyc_mode(mode: u32) -> u32 {
     (mode | 0o200) & 0o666
-}
-
-/// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.
-pub(super) fn open(path: &Path) -> Option<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).ok()?;
-    File::options().read(true).custom_flags(flags).open(path).ok()
 }

@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,12 +14,14 @@ use anyhow::{Result, anyhow};
 
 use super::adopt::{Candidate, Filesystems, pyc_mode};
 use super::flush::Progress;
-use super::intent::{Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
+use super::intent::{Action, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
 use super::journal::LedgerEntry;
 use super::observer::Observer;
+use super::opened::{Last, Opened};
+use super::pyc::Pyc;
 use super::reuse::{Found, Spare};
 use super::site::Site;
-use super::source::{self, Source};
+use super::source::{self, Source, unreadable};
 use super::staging::{Spot, Staging};
 use super::supply::{Outcomes, Portion};
 use super::team::{Member, Team};
@@ -36,6 +37,8 @@ use crate::root::Root;
 pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Root,
     pub(super) staging: &'a Staging,
+    /// The directory that was worked on last.
+    pub(super) last: Last,
     /// What is known of the directories, by their numbers.
     pub(super) sites: &'a HashMap<i64, Result<Site, Outcome>>,
     pub(super) team: &'a Team,
@@ -58,7 +61,7 @@ pub(super) struct Compilation<'a> {
 }
 
 /// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
-/// compiled together by interpreter.
+/// compiled together by interpreter; behind them, by directory, those that need no compiler as far as can be seen.
 struct Queue {
     portions: Receiver<Portion>,
     portion: Arc<Portion>,
@@ -121,13 +124,14 @@ impl<'a> Compilation<'a> {
                 return Some(Task { portion: Arc::clone(&queue.portion), index });
             }
             let portion = queue.portions.recv().ok()?;
-            queue.order = self.sort_out(&portion.batch).into_iter();
+            queue.order = self.sort_out(&portion).into_iter();
             queue.portion = Arc::new(portion);
         }
     }
 
     /// Takes out what needs no compiler, or cannot have one; the rest in the order in which it is compiled.
-    fn sort_out(&self, batch: &Batch) -> Vec<usize> {
+    fn sort_out(&self, portion: &Portion) -> Vec<usize> {
+        let Portion { batch, .. } = portion;
         let mut order = Vec::new();
         for (index, intent) in batch.intents.iter().enumerate() {
             let Action::Compile(compile) = &intent.action else {
@@ -140,14 +144,16 @@ impl<'a> Compilation<'a> {
                 (Member::Gone, _) => self.settle(intent, Outcome::Vanished),
                 (Member::Present(number), Some(Ok(_))) => {
                     let size = intent.size();
-                    order.push(((Reverse(size.max(BATCH as u64)), number, Reverse(size)), index));
+                    let of_compiling = (Reverse(size.max(BATCH as u64)), number, Reverse(size));
+                    let is_old = !compile.force && portion.earlier.may_have(intent.id, size);
+                    order.push((is_old, (!is_old).then_some(of_compiling), index));
                 }
                 (Member::Present(_), Some(Err(outcome))) => self.settle(intent, outcome.clone()),
                 (Member::Unknown, _) | (_, None) => {}
             }
         }
         order.sort_unstable();
-        order.into_iter().map(|(_, index)| index).collect()
+        order.into_iter().map(|(.., index)| index).collect()
     }
 }
 
@@ -178,13 +184,15 @@ impl Surroundings<'_> {
         let Action::Compile(compile) = &intent.action else { return Ok(Err(Outcome::Removed)) };
         let path = task.portion.batch.path(intent);
         let filename = path.as_os_str().as_bytes().to_vec();
-        let site = self.site(task)?;
         let (number, interpreter) = self.team.member(compile.interpreter)?;
-        let may_have_one = !compile.force && site.has_cache;
-        let candidate = may_have_one
-            .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
-            .flatten();
-        let mut source = match source::read(self.root, &path) {
+        let opened = match self.open(task)? {
+            Ok(opened) => opened,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let pyc = if compile.force { None } else { pyc(&opened, compile, interpreter) };
+        let candidate = pyc.as_ref().and_then(|pyc| Candidate::read(pyc, compile, interpreter, &filename));
+        let beside = (task.directory().path.as_path(), &opened.dir);
+        let mut source = match source::read(self.root, beside, &compile.source()) {
             Ok(Ok(source)) => source,
             Ok(Err(outcome)) => return Ok(Err(outcome)),
             Err(cause) => return Err(disk::Error::new("open", &path, cause).into()),
@@ -199,7 +207,7 @@ impl Surroundings<'_> {
         let key = self.cache.map(|_| key(compile, interpreter, &filename, &source_hash));
         let ready = Ready { task: task.clone(), source, header, source_hash, key };
         if !compile.force
-            && let Some(outcome) = self.reuse(&ready, compile, interpreter)?
+            && let Some(outcome) = self.reuse(&ready, pyc.as_ref(), interpreter)?
         {
             return Ok(Err(outcome));
         }
@@ -214,6 +222,17 @@ impl Surroundings<'_> {
         self.adopted.add(&facts.pyc, &directory.join(DIRECTORY))
     }
 
+    /// The directory of an intent that is compiled, open; the outcome of the intent where it cannot be.
+    fn open(&self, task: &Task) -> Result<Result<Arc<Opened>, Outcome>> {
+        let has_cache = self.site(task)?.has_cache;
+        match self.last.open(self.root, task.directory(), has_cache) {
+            Ok(opened) => Ok(Ok(opened)),
+            Err(error) if error.is_exhausted() => Err(error.into()),
+            Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
+            Err(error) => Ok(Err(unreadable(&error.to_string()))),
+        }
+    }
+
     /// What is known of the directory of an intent that is compiled.
     fn site(&self, task: &Task) -> Result<Site> {
         match self.sites.get(&task.directory().number) {
@@ -222,11 +241,12 @@ impl Surroundings<'_> {
         }
     }
 
-    /// The outcome of an intent whose source was compiled before, here or elsewhere.
-    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: &Interpreter) -> Result<Option<Outcome>> {
+    /// The outcome of an intent whose source was compiled before, here or elsewhere; `pyc` is what stands under its
+    /// target's name.
+    fn reuse(&self, ready: &Ready, pyc: Option<&Pyc>, interpreter: &Interpreter) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
-        let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
-        let earlier = portion.earlier.find(id, (&pyc, self.state), interpreter, &ready.source_hash);
+        let id = ready.task.intent().id;
+        let earlier = portion.earlier.find(id, (pyc, self.state), interpreter, &ready.source_hash);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
@@ -243,12 +263,6 @@ impl Surroundings<'_> {
         let warnings = std::mem::take(&mut cached.warnings);
         let code = Code { bytes: cached.code(), hash: cached.code_hash, warnings, reused: true };
         self.write(ready, code).map(Some)
-    }
-
-    /// Where the bytecode of an intent stands, on disk.
-    fn pyc(&self, task: &Task, compile: &Compile) -> PathBuf {
-        let directory = self.root.on_disk(&task.directory().path);
-        directory.join(DIRECTORY).join(compile.target.name())
     }
 
     /// Writes the staged file of compiled code.
@@ -297,6 +311,11 @@ impl Surroundings<'_> {
         let place = self.staging.place(number).ok_or_else(|| anyhow!("a staging directory has gone"))?;
         Ok((number, Spot { place, directory: ready.task.directory().number, whole }))
     }
+}
+
+/// What stands under the target's name, if it is bytecode for this interpreter.
+fn pyc(opened: &Opened, compile: &Compile, interpreter: &Interpreter) -> Option<Pyc> {
+    Pyc::of(opened.cache.as_ref()?.open_file(compile.target.name()).ok()?, interpreter)
 }
 
 /// The outcome of an intent whose staged file is `pyc`, in the place of this number.

@@ -10,8 +10,8 @@ use super::staging::Staging;
 use crate::disk;
 
 /// Sync each time so many bytes have been staged: long enough to be worth a commit of the filesystem, short
-/// enough that the rest is written in a moment.
-const INTERVAL: u64 = 48 << 20;
+/// enough that the disk is at work soon where nothing is compiled: 2,000 reused files are read and written in 0.2 s.
+const INTERVAL: u64 = 8 << 20;
 
 /// Is told what has been staged.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ impl Flush {
     /// Goes on until the [`Progress`] is dropped.
     pub(super) fn run(self, staging: &Staging) -> Result<(), disk::Error> {
         while self.0.recv().is_ok() {
+            // Whatever came in meanwhile is written with it.
+            while self.0.try_recv().is_ok() {}
             let _not_yet_all = disk::sync(staging.places())?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::evidence::Placed;
+use super::freeing::Freeing;
 use super::intent::{Action, Batch, Compile, Directory, Intent, IntentId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
@@ -129,11 +130,14 @@ struct Publication<'s> {
     exceptions: Vec<(IntentId, Outcome)>,
     /// One directory of each device that was changed, to sync it by.
     changed: HashMap<u64, Dir>,
+    /// Frees what is replaced.
+    freeing: Freeing,
 }
 
 impl<'s> Publication<'s> {
     fn begin(staging: &'s Staging, resumed: bool) -> Self {
-        Self { staging, retired: None, resumed, exceptions: Vec::new(), changed: HashMap::new() }
+        let (exceptions, changed) = (Vec::new(), HashMap::new());
+        Self { staging, retired: None, resumed, exceptions, changed, freeing: Freeing::new() }
     }
 
     fn publish_batch(
@@ -191,7 +195,12 @@ impl<'s> Publication<'s> {
         Ok(())
     }
 
-    fn publish_one(&self, cache: &Dir, staged: &StagedFiles<'_>, intent: &Intent) -> Result<(), disk::Error> {
+    fn publish_one(
+        &mut self,
+        cache: &Dir,
+        staged: &StagedFiles<'_>,
+        intent: &Intent,
+    ) -> Result<(), disk::Error> {
         match &intent.action {
             Action::Remove(remnant) => match self.retired.as_ref().filter(|_| intent.retire) {
                 // It has been moved; what stands there now is new.
@@ -210,7 +219,7 @@ impl<'s> Publication<'s> {
 
     /// Renames a staged file to its target.
     fn place(
-        &self,
+        &mut self,
         (place, name): (&Dir, &OsStr),
         (cache, target): (&Dir, &Target),
         id: IntentId,
@@ -221,9 +230,14 @@ impl<'s> Publication<'s> {
         if self.resumed {
             cache.remove_file(&copy)?;
         }
+        let replaced = cache.hold(target.name());
         match place.rename(name, cache, target.name())? {
             Renamed::Gone if place.has_file(name) => Err(cache.gone()),
-            Renamed::Moved | Renamed::Gone => Ok(()),
+            Renamed::Moved => {
+                replaced.into_iter().for_each(|replaced| self.freeing.add(replaced));
+                Ok(())
+            }
+            Renamed::Gone => Ok(()),
             Renamed::OtherFilesystem => {
                 // The trial said they were on one; quota projects are such a case.
                 cache.remove_file(&copy)?;

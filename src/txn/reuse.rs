@@ -10,14 +10,13 @@
 //! compilation.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::adopt;
 use super::intent::{Hash, IntentId};
 use super::journal::{LedgerEntry, Retired};
+use super::pyc::Pyc;
 use super::retired;
 use crate::buffer::Buffer;
 use crate::disk::{self, Dir};
@@ -50,65 +49,58 @@ pub(super) struct Spare {
 }
 
 impl Earlier {
-    /// The code for a source with this hash, if it was compiled before. `pyc` is the target on disk, `state` the
-    /// state directory.
+    /// Whether there may be code for a source of this size: one of another size has other content.
+    pub(super) fn may_have(&self, id: IntentId, size: u64) -> bool {
+        self.retired.contains_key(&id)
+            || self.published.get(&id).is_some_and(|entry| entry.identity.size == size)
+    }
+
+    /// The code for a source with this hash, if it was compiled before. `pyc` is what stands under the target's name,
+    /// `state` the state directory.
     pub(super) fn find(
         &self,
         id: IntentId,
-        (pyc, state): (&Path, &Dir),
+        (pyc, state): (Option<&Pyc>, &Dir),
         interpreter: &Interpreter,
         source_hash: &Hash,
     ) -> Option<Found> {
         let published = || {
             let entry = self.published.get(&id).filter(|entry| entry.source_hash == *source_hash)?;
-            let pyc = Pyc::read(adopt::open(pyc)?, interpreter, entry.code_hash)?;
-            pyc.into_found(interpreter, entry.canonical, None)
+            let code = code(pyc?, entry.code_hash)?;
+            found(code, entry.code_hash, (interpreter, entry.canonical), None)
         };
         let retired = || {
             let retired = self.retired.get(&id).filter(|retired| retired.source_hash == *source_hash)?;
             let path = retired::path(retired.id);
-            let pyc = Pyc::read(state.open_file(&path).ok()?, interpreter, retired.code_hash)?;
-            pyc.into_found(interpreter, retired.canonical, Some(path))
+            let pyc = Pyc::of(state.open_file(&path).ok()?, interpreter)?;
+            let code = code(&pyc, retired.code_hash)?;
+            let Pyc { header, metadata, .. } = pyc;
+            let spare = Spare { path, header, metadata };
+            found(code, retired.code_hash, (interpreter, retired.canonical), Some(spare))
         };
         published().or_else(retired)
     }
 }
 
-/// A pyc whose code is what was published.
-struct Pyc {
-    header: Vec<u8>,
-    code: Buffer,
-    hash: Hash,
-    metadata: Metadata,
+/// The code of a pyc, if it has this hash.
+fn code(pyc: &Pyc, hash: Hash) -> Option<Buffer> {
+    pyc.code().filter(|code| *blake3::hash(code).as_bytes() == hash)
 }
 
-impl Pyc {
-    /// Reads one, if it is for this interpreter and its code has this hash.
-    fn read(mut file: File, interpreter: &Interpreter, hash: Hash) -> Option<Self> {
-        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-        let mut header = vec![0; interpreter.dialect.header_length()];
-        file.read_exact(&mut header).ok()?;
-        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length);
-        file.read_exact(&mut code).ok()?;
-        let is_right =
-            header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;
-        is_right.then_some(Self { header, code, hash, metadata })
+/// Code in its canonical form, in which it may be known to be; then the file that it is in can be used too.
+fn found(
+    mut code: Buffer,
+    hash: Hash,
+    (interpreter, canonical): (&Interpreter, bool),
+    spare: Option<Spare>,
+) -> Option<Found> {
+    if canonical {
+        return Some(Found { code, hash, spare });
     }
-
-    /// Its code in its canonical form, in which it may be known to be; then the file can be used too, if `path` says where
-    /// it is.
-    fn into_found(self, interpreter: &Interpreter, canonical: bool, path: Option<PathBuf>) -> Option<Found> {
-        let Self { header, mut code, hash, metadata } = self;
-        if canonical {
-            let spare = path.map(|path| Spare { path, header, metadata });
-            return Some(Found { code, hash, spare });
-        }
-        let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
-        code.resize(length);
-        let hash = *blake3::hash(&code).as_bytes();
-        Some(Found { code, hash, spare: None })
-    }
+    let length = marshal::canonicalize(&mut code, interpreter.format()?).ok()?.bytes().len();
+    code.resize(length);
+    let hash = *blake3::hash(&code).as_bytes();
+    Some(Found { code, hash, spare: None })
 }
 
 impl Spare {

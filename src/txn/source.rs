@@ -1,12 +1,15 @@
 //! Reading a source: its bytes together with the identity they belong to.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::intent::{Failure, Fault, Outcome};
 use crate::buffer::Buffer;
-use crate::disk::{self, Identity};
+use crate::disk::{self, Dir, Identity};
 use crate::root::Root;
 
 /// How often a source that changes while it is read is read again.
@@ -26,13 +29,34 @@ pub(super) struct Source {
     pub(super) uid: u32,
 }
 
-/// Reads the source at `path` (without the root's prefix). A source that is gone, or that cannot be read, is the
-/// outcome of its intent.
+/// Reads the source `name` in the open directory `dir`, which is at `directory` (without the root's prefix). A source
+/// that is gone, or that cannot be read, is the outcome of its intent.
 ///
 /// # Errors
 /// This process has run out of memory or files: that says nothing about the source.
-pub(super) fn read(root: &Root, path: &Path) -> io::Result<Result<Source, Outcome>> {
-    match try_read(root, path) {
+pub(super) fn read(
+    root: &Root,
+    (directory, dir): (&Path, &Dir),
+    name: &OsStr,
+) -> io::Result<Result<Source, Outcome>> {
+    let opened = match dir.open_file(name) {
+        // A symlink leads to what it names inside the root.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => root.open(&directory.join(name)),
+        opened => opened,
+    };
+    what_became(opened.and_then(try_read))
+}
+
+/// Reads the source at `path` (without the root's prefix), as [`read`] does.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_at(root: &Root, path: &Path) -> io::Result<Result<Source, Outcome>> {
+    what_became(root.open(path).and_then(try_read))
+}
+
+fn what_became(read: io::Result<Option<Source>>) -> io::Result<Result<Source, Outcome>> {
+    match read {
         Ok(Some(source)) => Ok(Ok(source)),
         Ok(None) => Ok(Err(unreadable("it changes while it is read"))),
         Err(error) => match error.kind() {
@@ -51,12 +75,10 @@ pub(super) fn unreadable(why: &str) -> Outcome {
 
 /// A medium that fails under one source (EIO) is that source's affair; a full table of open files is ours.
 fn is_ours(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-fn try_read(root: &Root, path: &Path) -> io::Result<Option<Source>> {
-    let mut file = root.open(path)?;
+fn try_read(mut file: File) -> io::Result<Option<Source>> {
     for _ in 0..PATIENCE {
         let before = file.metadata()?;
         if !before.is_file() {

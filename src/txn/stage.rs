@@ -13,6 +13,7 @@ use super::flush::Flush;
 use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
+use super::opened::Last;
 use super::site;
 use super::supply::{self, Outcomes, Supply, Wanted};
 use super::team::Team;
@@ -107,6 +108,7 @@ pub(super) fn compile(
     let around = Surroundings {
         root: setting.root,
         staging: &staging,
+        last: Last::default(),
         sites: &sites.all,
         team: &team,
         state: &writer.state,

@@ -216,7 +216,7 @@ impl Judge<'_> {
     }
 
     fn source(&self, pair: &Pair<'_>) -> Option<Source> {
-        source::read(self.root, &pair.path).ok()?.ok()
+        source::read_at(self.root, &pair.path).ok()?.ok()
     }
 
     /// Whether those who may read the source may not read the pyc.

@@ -1,0 +1,51 @@
+//! The directory of sources that was worked on last, open, and its `__pycache__`.
+//!
+//! Owns that sources and bytecode are opened relative to a directory that no symlink led to, and that intents of one
+//! directory that follow each other share it: of 1,789 sources of which only the times had moved, a commit opened
+//! 11,393 files, and opens 4,900 with that and with one look at each old pyc (`tests/benchmark/touched`). Only the
+//! last one is kept, so that the number of open files does not grow with the tree.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::intent::Directory;
+use crate::disk::{self, Dir};
+use crate::python::pycache::DIRECTORY;
+use crate::root::Root;
+
+/// An open directory of sources.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// Its number in the journal.
+    number: i64,
+    pub(super) dir: Dir,
+    /// Its `__pycache__`; `None` if it has none that can be read.
+    pub(super) cache: Option<Dir>,
+}
+
+/// The one that was opened last, by whichever thread.
+#[derive(Debug, Default)]
+pub(super) struct Last(Mutex<Option<Arc<Opened>>>);
+
+impl Last {
+    /// A directory, opened if it is another one than the last; its `__pycache__` is not looked for without
+    /// `has_cache`.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub(super) fn open(
+        &self,
+        root: &Root,
+        directory: &Directory,
+        has_cache: bool,
+    ) -> Result<Arc<Opened>, disk::Error> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last) = last.filter(|last| last.number == directory.number) {
+            return Ok(last);
+        }
+        let dir = Dir::open(&root.on_disk(&directory.path))?;
+        let cache = if has_cache { dir.open_child(DIRECTORY).ok() } else { None };
+        let opened = Arc::new(Opened { number: directory.number, dir, cache });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+}
