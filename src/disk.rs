@@ -7,6 +7,7 @@
 //! The process runs with umask 0 (see `main`), so a mode given here is the mode on disk from the first instant;
 //! there is no moment at which a directory exists with a mode that a later `chmod` has to correct.
 
+mod changes;
 mod dir;
 mod error;
 pub mod fault;
@@ -14,6 +15,7 @@ mod identity;
 mod look;
 mod quote;
 
+pub use changes::{Durable, sync};
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::Identity;
@@ -21,6 +23,7 @@ pub use look::{Kind, examine};
 pub use quote::{Escaped, Quoted};
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -64,26 +67,6 @@ pub fn is_durable() -> bool {
     IS_DURABLE.load(Ordering::Relaxed)
 }
 
-/// Evidence that everything written before to the filesystems it was made from is on the medium, or that this was
-/// renounced.
-#[derive(Debug)]
-#[must_use]
-pub struct Durable(());
-
-/// Makes everything written so far to the filesystems of `dirs` durable: one `syncfs(2)` each.
-///
-/// # Errors
-/// What `syncfs(2)` says (kernels before 5.8 report no write error here).
-pub fn sync<'a>(dirs: impl IntoIterator<Item = &'a Dir>) -> Result<Durable> {
-    for dir in dirs.into_iter().filter(|_| is_durable()) {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        fault::step("sync", &dir.path)
-            .and_then(|()| Ok(rustix::fs::syncfs(&dir.fd)?))
-            .map_err(|cause| Error::new("sync", &dir.path, cause))?;
-    }
-    Ok(Durable(()))
-}
-
 /// Opens the directory at `path`, after creating it for this user alone, and what is missing above it. Symlinks
 /// on the way are followed: this is for pyc-txn's own state directory, whose place the administrator chose.
 ///
@@ -110,9 +93,17 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     fault::step("create directory", path).map_err(|cause| Error::new("create", path, cause))?;
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => note_parent(path),
+        Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(Error::new("create", path, errno)),
     }
+}
+
+/// Notes that the directory above `path` was changed; symlinks lead there as they led to `path`.
+fn note_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = File::open(parent).map_err(|cause| Error::new("open", parent, cause))?;
+    changes::note_directory(opened.as_fd(), parent)
 }
 
 /// Opens the lock file `path`, creating it with `mode` if it is missing; it is never replaced or removed. Who can

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Error, Identity, Kind, Result, fault};
+use super::{Error, Identity, Kind, Result, changes, fault};
 
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -21,6 +21,8 @@ const DIRECTORY: OFlags =
 pub struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
+    /// Whether what is changed in it may be lost in a power cut.
+    is_fleeting: bool,
 }
 
 /// What became of a rename.
@@ -47,7 +49,7 @@ impl Dir {
             opened => opened,
         };
         match opened {
-            Ok(fd) => Ok(Self { fd, path: path.to_owned() }),
+            Ok(fd) => Ok(Self { fd, path: path.to_owned(), is_fleeting: false }),
             Err(errno) => Err(Error::new("open", path, errno)),
         }
     }
@@ -59,7 +61,7 @@ impl Dir {
     pub fn open_child(&self, name: impl AsRef<OsStr>) -> Result<Self> {
         let path = self.path.join(name.as_ref());
         match rustix::fs::openat(&self.fd, name.as_ref(), DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path }),
+            Ok(fd) => Ok(Self { fd, path, is_fleeting: self.is_fleeting }),
             Err(errno) => Err(Error::new("open", &path, errno)),
         }
     }
@@ -73,8 +75,47 @@ impl Dir {
         fault::step("create directory", &path).map_err(|cause| Error::new("create", &path, cause))?;
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         match rustix::fs::mkdirat(&self.fd, name.as_ref(), Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(Errno::EXIST) => self.open_child(name),
+            Ok(()) => {
+                self.note()?;
+                self.open_child(name)
+            }
+            Err(Errno::EXIST) => self.open_child(name),
             Err(errno) => Err(Error::new("create", &path, errno)),
+        }
+    }
+
+    /// This directory, for changes that may be lost in a power cut: no sync waits for them.
+    #[must_use]
+    pub fn fleeting(self) -> Self {
+        Self { is_fleeting: true, ..self }
+    }
+
+    /// Has the next [`sync`](super::sync) make durable which names are in this directory, whoever changed them.
+    ///
+    /// # Errors
+    /// What `fstat(2)` or `dup(2)` say.
+    pub fn note(&self) -> Result<()> {
+        if self.is_fleeting { Ok(()) } else { changes::note_directory(self.fd.as_fd(), &self.path) }
+    }
+
+    /// Has the next [`sync`](super::sync) make a file durable that is called `name` in this directory, whoever wrote it.
+    ///
+    /// # Errors
+    /// As [`Dir::note`].
+    pub fn note_file(&self, name: impl AsRef<OsStr>, file: File) -> Result<()> {
+        let name = name.as_ref();
+        if self.is_fleeting || !changes::note_file(file.into(), &self.path.join(name))? {
+            return Ok(());
+        }
+        self.note_around(name)
+    }
+
+    /// Notes the directory that `name`, which may be a path, is in.
+    fn note_around(&self, name: &OsStr) -> Result<()> {
+        match Path::new(name).parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            None => self.note(),
+            Some(_) if self.is_fleeting || !changes::are_few(self.fd.as_fd(), &self.path)? => Ok(()),
+            Some(parent) => self.open_child(parent)?.note(),
         }
     }
 
@@ -108,11 +149,12 @@ impl Dir {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         fault::step("change permissions", &self.path)
             .and_then(|()| Ok(rustix::fs::fchmod(&self.fd, mode)?))
-            .map_err(|cause| Error::new("change permissions of", &self.path, cause))
+            .map_err(|cause| Error::new("change permissions of", &self.path, cause))?;
+        self.note()
     }
 
     /// Creates the file `name`, which must not exist, with `mode` and the bytes of `parts`, and says what it is
-    /// on disk. Nothing is synced: one [`sync`] for the whole staging directory does that.
+    /// on disk. Nothing is synced: that is done for all that was written at once (see [`sync`](super::sync)).
     ///
     /// # Errors
     /// What `openat(2)` or `write(2)` say; a file that was begun is left for the caller's clean-up.
@@ -127,6 +169,7 @@ impl Dir {
         fault::step("write file", &path).map_err(failed)?;
         write_parts(&mut file, parts).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        self.note_file(name, file)?;
         Ok(Identity::of(&stat))
     }
 
@@ -139,7 +182,9 @@ impl Dir {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
             .map_err(|errno| Error::new("open", &path, errno))?;
-        super::overwrite(&File::from(fd), &path, bytes)
+        let file = File::from(fd);
+        super::overwrite(&file, &path, bytes)?;
+        self.note_file(name, file)
     }
 
     /// Renames `name` in this directory to `to_name` in `to`, over whatever file stands there.
@@ -152,7 +197,11 @@ impl Dir {
         let renamed = fault::step("rename", &onto)
             .and_then(|()| Ok(rustix::fs::renameat(&self.fd, name.as_ref(), &to.fd, to_name.as_ref())?));
         match renamed.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
-            Ok(()) => Ok(Renamed::Moved),
+            Ok(()) => {
+                self.note_around(name.as_ref())?;
+                to.note_around(to_name.as_ref())?;
+                Ok(Renamed::Moved)
+            }
             Err((Some(Errno::NOENT), _)) => Ok(Renamed::Gone),
             Err((Some(Errno::XDEV), _)) => Ok(Renamed::OtherFilesystem),
             Err((_, cause)) => Err(Error::rename(&from, &onto, cause)),
@@ -172,7 +221,11 @@ impl Dir {
             Ok(rustix::fs::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE)?)
         });
         match moved.map_err(|cause| Error::rename(&from, &onto, cause)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.note_around(name.as_ref())?;
+                to.note_around(to_name.as_ref())?;
+                Ok(true)
+            }
             Err(error) if error.is_medium() => Err(error),
             Err(_) => Ok(false),
         }
@@ -200,7 +253,10 @@ impl Dir {
         let unlinked =
             fault::step(step, &path).and_then(|()| Ok(rustix::fs::unlinkat(&self.fd, name, flags)?));
         match unlinked.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.note_around(name)?;
+                Ok(true)
+            }
             Err((Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST), _)) => Ok(false),
             Err((_, cause)) => Err(Error::new("remove", &path, cause)),
         }
@@ -215,6 +271,8 @@ impl Dir {
             Err(error) if error.is_missing() => return Ok(()),
             child => child?,
         };
+        // Nobody needs to know after a power cut which names went first.
+        let child = child.fleeting();
         for (name, kind) in child.entries()? {
             match kind {
                 Kind::Directory => child.remove_child_with_all(name)?,

@@ -2,17 +2,13 @@
 //!
 //! Owns the doubts. Whatever is in doubt is compiled: that costs time, the other way costs trust.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
 use super::pyc::Pyc;
 use super::source::Source;
-use crate::disk::{Dir, Identity};
+use crate::disk::Identity;
 use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
@@ -92,27 +88,6 @@ impl Candidate {
             warnings: String::new(),
             reused: false,
         })
-    }
-}
-
-/// The filesystems on which bytecode was adopted: one directory of each, by device. Who wrote it may not have synced it, so
-/// they are synced before it is called published.
-#[derive(Debug, Default)]
-pub(super) struct Filesystems(Mutex<HashMap<u64, Dir>>);
-
-impl Filesystems {
-    /// Adds that of adopted bytecode, which is in `directory`; says whether it can be synced.
-    pub(super) fn add(&self, pyc: &Identity, directory: &Path) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.entry(pyc.device) {
-            Entry::Occupied(_) => true,
-            Entry::Vacant(place) => Dir::open(directory).map(|dir| place.insert(dir)).is_ok(),
-        }
-    }
-
-    /// The directories.
-    pub(super) fn into_dirs(self) -> impl Iterator<Item = Dir> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into_values()
     }
 }
 

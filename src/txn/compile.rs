@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, Filesystems, pyc_mode};
+use super::adopt::{Candidate, pyc_mode};
 use super::flush::Progress;
 use super::intent::{Action, Compile, Directory, Facts, Failure, Fault, Hash, Intent, Outcome};
 use super::journal::LedgerEntry;
@@ -29,7 +29,6 @@ use crate::cache::{Key, Origin, Store};
 use crate::disk::{self, Dir, Identity};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
-use crate::python::pycache::DIRECTORY;
 use crate::python::worker::{self, Request};
 use crate::root::Root;
 
@@ -49,8 +48,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
-    /// Told on which filesystems bytecode is adopted.
-    pub(super) adopted: &'a Filesystems,
 }
 
 /// The queue of intents to compile and the list of what became of them.
@@ -199,7 +196,11 @@ impl Surroundings<'_> {
         };
         let source_hash = hash(&source.bytes);
         let outcome = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash));
-        if let Some(outcome) = outcome.filter(|outcome| self.can_be_synced(outcome, task)) {
+        if let Some(outcome) = outcome {
+            // Who wrote it may not have synced it.
+            if let (Outcome::Adopted(_), Some(pyc), Some(cache)) = (&outcome, pyc, &opened.cache) {
+                cache.note_file(compile.target.name(), pyc.into_file())?;
+            }
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
@@ -213,13 +214,6 @@ impl Surroundings<'_> {
         }
         let request = Request { filename, level: compile.level, source: bytes };
         Ok(Ok(Job { interpreter: number, request, ready }))
-    }
-
-    /// Whether what stands there can be made durable; what is current was published durably.
-    fn can_be_synced(&self, outcome: &Outcome, task: &Task) -> bool {
-        let Outcome::Adopted(facts) = outcome else { return true };
-        let directory = self.root.on_disk(&task.directory().path);
-        self.adopted.add(&facts.pyc, &directory.join(DIRECTORY))
     }
 
     /// The directory of an intent that is compiled, open; the outcome of the intent where it cannot be.

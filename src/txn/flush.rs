@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::staging::Staging;
 use crate::disk;
 
 /// Sync each time so many bytes have been staged: long enough to be worth a commit of the filesystem, short
@@ -42,11 +41,11 @@ impl Flush {
     }
 
     /// Goes on until the [`Progress`] is dropped.
-    pub(super) fn run(self, staging: &Staging) -> Result<(), disk::Error> {
+    pub(super) fn run(self) -> Result<(), disk::Error> {
         while self.0.recv().is_ok() {
             // Whatever came in meanwhile is written with it.
             while self.0.try_recv().is_ok() {}
-            let _not_yet_all = disk::sync(staging.places())?;
+            let _not_yet_all = disk::sync()?;
         }
         Ok(())
     }

@@ -4,7 +4,6 @@
 //! what is to be placed is read from the journal, and a staged file that is gone has been placed
 //! (invariant 5). Where there is no `__pycache__` yet, one rename places it as it was staged, with all that is in it.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
@@ -72,6 +71,10 @@ impl Committing {
         let began = Instant::now();
         let staging = Staging::open(writer, self.txn)?;
         let mut publication = Publication::begin(&staging, self.resumed);
+        // Nobody knows which names an earlier run changed, nor whether it came to the sync; so it is with directories.
+        if self.resumed {
+            staging.places().try_for_each(Dir::note)?;
+        }
         let mut after = 0;
         loop {
             let batch = writer.journal.portion(self.txn, Which::ToPublish, after)?;
@@ -83,7 +86,7 @@ impl Committing {
         }
         observer.phase("publish", began.elapsed());
         let began = Instant::now();
-        let durable = disk::sync(publication.changed.values())?;
+        let durable = disk::sync()?;
         observer.phase("sync directories", began.elapsed());
         Ok(Published { txn: self.txn, placed: Placed::except(publication.exceptions), durable })
     }
@@ -128,16 +131,13 @@ struct Publication<'s> {
     retired: Option<Dir>,
     resumed: bool,
     exceptions: Vec<(IntentId, Outcome)>,
-    /// One directory of each device that was changed, to sync it by.
-    changed: HashMap<u64, Dir>,
     /// Frees what is replaced.
     freeing: Freeing,
 }
 
 impl<'s> Publication<'s> {
     fn begin(staging: &'s Staging, resumed: bool) -> Self {
-        let (exceptions, changed) = (Vec::new(), HashMap::new());
-        Self { staging, retired: None, resumed, exceptions, changed, freeing: Freeing::new() }
+        Self { staging, retired: None, resumed, exceptions: Vec::new(), freeing: Freeing::new() }
     }
 
     fn publish_batch(
@@ -148,7 +148,10 @@ impl<'s> Publication<'s> {
         batch: &Batch,
     ) -> Result<()> {
         if self.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
-            self.retired = Some(retired::open(writer)?);
+            let retired = self.retired.insert(retired::open(writer)?);
+            if self.resumed {
+                retired.note()?;
+            }
         }
         for intents in batch.by_directory() {
             if interrupt.signalled_for(PATIENCE) {
@@ -166,10 +169,12 @@ impl<'s> Publication<'s> {
             Ok(dir) => dir,
             Err(error) => return self.except(intents, error),
         };
+        if self.resumed {
+            dir.note()?;
+        }
         if !staged.publish_whole(&dir, intents)? {
             self.publish_files(&dir, &staged, intents)?;
         }
-        self.changed.insert(dir.stat()?.st_dev, dir);
         Ok(())
     }
 
@@ -184,6 +189,9 @@ impl<'s> Publication<'s> {
             Ok(None) => return Ok(()),
             Err(error) => return self.except(intents, error),
         };
+        if self.resumed {
+            cache.note()?;
+        }
         for intent in intents {
             if let Err(error) = self.publish_one(&cache, staged, intent) {
                 self.except(std::slice::from_ref(intent), error)?;
@@ -242,7 +250,7 @@ impl<'s> Publication<'s> {
                 // The trial said they were on one; quota projects are such a case.
                 cache.remove_file(&copy)?;
                 cache.copy_file(place, name, &copy)?;
-                let _durable = disk::sync([cache])?;
+                let _durable = disk::sync()?;
                 cache.rename(&copy, cache, target.name())?;
                 place.remove_file(name)?;
                 Ok(())

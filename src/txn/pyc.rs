@@ -32,4 +32,9 @@ impl Pyc {
         self.file.read_exact_at(&mut code, self.header.len() as u64).ok()?;
         Some(code)
     }
+
+    /// The file.
+    pub(super) fn into_file(self) -> File {
+        self.file
+    }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::adopt::Filesystems;
 use super::compile::{Compilation, Surroundings};
 use super::flush::Flush;
 use super::intent::{IntentId, Outcome, Share, TxnId};
@@ -104,7 +103,6 @@ pub(super) fn compile(
     let (staging, sites) = site::prepare(writer, txn, shares, &team, setting.root)?;
     setting.observer.begin(usize::try_from(sites.sources).unwrap_or(usize::MAX), sites.bytes);
     let (staged, flush) = Flush::new();
-    let adopted = Filesystems::default();
     let around = Surroundings {
         root: setting.root,
         staging: &staging,
@@ -115,7 +113,6 @@ pub(super) fn compile(
         cache: if sites.sources == 0 { None } else { setting.cache.store() },
         observer: setting.observer,
         staged,
-        adopted: &adopted,
     };
     let outcomes = Outcomes::default();
     let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes };
@@ -129,7 +126,7 @@ pub(super) fn compile(
         interrupt: setting.interrupt,
     };
     std::thread::scope(|scope| {
-        let flushing = scope.spawn(|| flush.run(&staging));
+        let flushing = scope.spawn(|| flush.run());
         let supplying = scope.spawn(|| supply.run(taker));
         let compiled = pool.run(&compilation);
         // And with it the other ends of what keeps the other threads going.
@@ -143,8 +140,7 @@ pub(super) fn compile(
         return Err(Interrupted.into());
     }
     let began = Instant::now();
-    let adopted: Vec<_> = adopted.into_dirs().collect();
-    let durable = disk::sync(staging.places().chain(&adopted))?;
+    let durable = disk::sync()?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
 }

@@ -59,7 +59,7 @@ impl Place {
         let (parent, name) = (self.parent.as_os_str().as_bytes(), self.name.as_bytes());
         own.remove_file(Self::note(number))?;
         own.create_file(Self::note(number), 0o600, &[parent, b"\0", name])?;
-        let _durable = disk::sync([own])?;
+        let _durable = disk::sync()?;
         Ok(())
     }
 
