@@ -1,8 +1,8 @@
 //! Replaced bytecode, freed beside the renames.
 //!
 //! A rename over a file frees that file's blocks before it returns, with both directories locked; where the filesystem is
-//! mounted with `discard` and has no journal, it waits for the disk to do it. Here 1,997 renames took 1.2 s of a commit of
-//! 2.4 s, and take 0.3 s if other threads let go of the old files (`tests/benchmark/touched`).
+//! mounted with `discard` and has no journal, it waits for the disk to do it. 1,997 renames took 2.8 s of a commit of
+//! 3.3 s there, and take 0.3 s if other threads let go of the old files (`tests/benchmark/touched`).
 //!
 //! Owns the threads and how many files may wait for them. Whoever replaces a file holds on to it before, and hands it
 //! over; nothing depends on when it is freed.
