@@ -7,6 +7,7 @@
 //! The process runs with umask 0 (see `main`), so a mode given here is the mode on disk from the first instant;
 //! there is no moment at which a directory exists with a mode that a later `chmod` has to correct.
 
+mod changes;
 mod dir;
 mod error;
 pub mod fault;
@@ -17,6 +18,7 @@ mod mount;
 mod patience;
 mod quote;
 
+pub use changes::{Durable, sync, sync_apart};
 pub use dir::{Dir, Renamed};
 pub use error::{Error, cause};
 pub use identity::{Identity, seconds};
@@ -27,13 +29,32 @@ pub use patience::patiently;
 pub use quote::{Escaped, Lines, Quoted, Text, is_command};
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use rustix::process::Resource;
+
+/// What is kept open for the sake of speed takes no more than this part of the descriptors that this process may have, and
+/// no more than this number.
+const PART: u64 = 8;
+const MOST_OPEN: usize = 64;
+
+/// How many files this process may keep open for the sake of speed, at a time and for a purpose.
+#[must_use]
+pub fn spare_descriptors() -> usize {
+    static SPARE: OnceLock<usize> = OnceLock::new();
+    *SPARE.get_or_init(|| {
+        let limit = rustix::process::getrlimit(Resource::Nofile).current;
+        let part = limit.and_then(|limit| usize::try_from(limit / PART).ok());
+        part.map_or(MOST_OPEN, |part| part.clamp(1, MOST_OPEN))
+    })
+}
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -50,26 +71,6 @@ pub fn renounce_durability() {
 #[must_use]
 pub fn is_durable() -> bool {
     IS_DURABLE.load(Ordering::Relaxed)
-}
-
-/// Evidence that everything written before to the filesystems it was made from is on the medium, or that this was
-/// renounced.
-#[derive(Debug)]
-#[must_use]
-pub struct Durable(());
-
-/// Makes everything written so far to the filesystems of `dirs` durable: one `syncfs(2)` each.
-///
-/// # Errors
-/// What `syncfs(2)` says (kernels before 5.8 report no write error here).
-pub fn sync<'a>(dirs: impl IntoIterator<Item = &'a Dir>) -> Result<Durable> {
-    for dir in dirs.into_iter().filter(|_| is_durable()) {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        fault::step("sync", &dir.path)
-            .and_then(|()| Ok(rustix::fs::syncfs(&dir.fd)?))
-            .map_err(|cause| Error::new("sync", &dir.path, cause))?;
-    }
-    Ok(Durable(()))
 }
 
 /// Has the kernel write everything on every filesystem (`sync(2)`, which reports no error): evidence of nothing.
@@ -105,9 +106,17 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     fault::step("create directory", path).map_err(|cause| Error::new("create", path, cause))?;
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => note_parent(path),
+        Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(Error::new("create", path, errno)),
     }
+}
+
+/// Notes that the directory above `path` was changed; symlinks lead there as they led to `path`.
+fn note_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = File::open(parent).map_err(|cause| Error::new("open", parent, cause))?;
+    changes::note_directory(opened.as_fd(), parent)
 }
 
 /// Opens the lock file `path`, creating it with `mode` if it is missing; it is never replaced or removed. Who can

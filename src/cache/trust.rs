@@ -137,5 +137,5 @@ fn is_ours(metadata: &Metadata) -> bool {
 
 fn open(path: &Path) -> Result<Dir, Refused> {
     let resolved = path.canonicalize().map_err(|cause| disk::Error::new("open", path, cause))?;
-    Ok(Dir::open(&resolved)?)
+    Ok(Dir::open(&resolved)?.fleeting())
 }

@@ -24,6 +24,8 @@ const READ: u32 = 0o444;
 pub struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
+    /// Whether what is changed in it may be lost in a power cut.
+    pub(super) is_fleeting: bool,
 }
 
 /// What became of a rename.
@@ -50,7 +52,7 @@ impl Dir {
             opened => opened,
         });
         match opened {
-            Ok(fd) => Ok(Self { fd, path: path.to_owned() }),
+            Ok(fd) => Ok(Self { fd, path: path.to_owned(), is_fleeting: false }),
             Err(errno) => Err(Error::new("open", path, errno)),
         }
     }
@@ -62,7 +64,7 @@ impl Dir {
     pub fn open_child(&self, name: impl AsRef<OsStr>) -> Result<Self> {
         let path = self.path.join(name.as_ref());
         match patiently(|| rustix::fs::openat(&self.fd, name.as_ref(), DIRECTORY, Mode::empty())) {
-            Ok(fd) => Ok(Self { fd, path }),
+            Ok(fd) => Ok(Self { fd, path, is_fleeting: self.is_fleeting }),
             Err(errno) => Err(Error::new("open", &path, errno)),
         }
     }
@@ -76,7 +78,11 @@ impl Dir {
         fault::step("create directory", &path).map_err(|cause| Error::new("create", &path, cause))?;
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         match rustix::fs::mkdirat(&self.fd, name.as_ref(), Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(Errno::EXIST) => self.open_child(name),
+            Ok(()) => {
+                self.note()?;
+                self.open_child(name)
+            }
+            Err(Errno::EXIST) => self.open_child(name),
             Err(errno) => Err(Error::new("create", &path, errno)),
         }
     }
@@ -111,11 +117,12 @@ impl Dir {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         fault::step("change permissions", &self.path)
             .and_then(|()| Ok(rustix::fs::fchmod(&self.fd, mode)?))
-            .map_err(|cause| Error::new("change permissions of", &self.path, cause))
+            .map_err(|cause| Error::new("change permissions of", &self.path, cause))?;
+        self.note()
     }
 
     /// Creates the file `name`, which must not exist, with `mode` and the bytes of `parts`, and says what it is
-    /// on disk. Nothing is synced: one [`sync`] for the whole staging directory does that.
+    /// on disk. Nothing is synced: that is done for all that was written at once (see [`sync`](super::sync)).
     ///
     /// # Errors
     /// What `openat(2)` or `write(2)` say; a file that was begun is left for the caller's clean-up.
@@ -143,6 +150,7 @@ impl Dir {
         write_parts(&mut file, parts).map_err(failed)?;
         manner.apply(&file, &path, false).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        self.note_file(name, file)?;
         Ok(Identity::of(&stat))
     }
 
@@ -164,6 +172,7 @@ impl Dir {
             Err(_) => return Ok(None),
         }
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        self.note_file(name, file)?;
         Ok(Some(Identity::of(&stat)))
     }
 
@@ -187,7 +196,9 @@ impl Dir {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
             .map_err(|errno| Error::new("open", &path, errno))?;
-        super::overwrite(&File::from(fd), &path, bytes)
+        let file = File::from(fd);
+        super::overwrite(&file, &path, bytes)?;
+        self.note_file(name, file)
     }
 
     /// Renames `name` in this directory to `to_name` in `to`, over whatever file stands there.
@@ -200,7 +211,11 @@ impl Dir {
         let renamed = fault::step("rename", &onto)
             .and_then(|()| Ok(rustix::fs::renameat(&self.fd, name.as_ref(), &to.fd, to_name.as_ref())?));
         match renamed.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
-            Ok(()) => Ok(Renamed::Moved),
+            Ok(()) => {
+                self.note_around(name.as_ref())?;
+                to.note_around(to_name.as_ref())?;
+                Ok(Renamed::Moved)
+            }
             Err((Some(Errno::NOENT), _)) => Ok(Renamed::Gone),
             Err((Some(Errno::XDEV), _)) => Ok(Renamed::OtherFilesystem),
             Err((_, cause)) => Err(Error::rename(&from, &onto, cause)),
@@ -220,7 +235,11 @@ impl Dir {
             Ok(rustix::fs::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE)?)
         });
         match moved.map_err(|cause| Error::rename(&from, &onto, cause)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.note_around(name.as_ref())?;
+                to.note_around(to_name.as_ref())?;
+                Ok(true)
+            }
             Err(error) if error.is_full() => Err(error),
             Err(_) => Ok(false),
         }
@@ -248,7 +267,10 @@ impl Dir {
         let unlinked =
             fault::step(step, &path).and_then(|()| Ok(rustix::fs::unlinkat(&self.fd, name, flags)?));
         match unlinked.map_err(|cause| (Errno::from_io_error(&cause), cause)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.note_around(name)?;
+                Ok(true)
+            }
             Err((Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST), _)) => Ok(false),
             Err((_, cause)) => Err(Error::new("remove", &path, cause)),
         }
@@ -263,6 +285,8 @@ impl Dir {
             Err(error) if error.is_missing() => return Ok(()),
             child => child?,
         };
+        // Nobody needs to know after a power cut which names went first.
+        let child = child.fleeting();
         for (name, kind) in child.entries()? {
             match kind {
                 Kind::Directory => child.remove_child_with_all(name)?,
@@ -296,7 +320,8 @@ impl Dir {
         fault::step("create file", &path).map_err(failed)?;
         let mut copy = self.begin_file(&path, to_name.as_ref(), mode)?;
         io::copy(&mut source, &mut copy).map_err(failed)?;
-        Manner { mode, home: None, owners }.apply(&copy, &path, false).map_err(failed)
+        Manner { mode, home: None, owners }.apply(&copy, &path, false).map_err(failed)?;
+        self.note_file(to_name, copy)
     }
 
     /// Whether a file of `self` can be renamed into `other`, found out without changing `other`: an unnamed file

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -167,12 +168,20 @@ impl Dir {
         read.map_err(|cause| Error::new("read", &self.path.join(name.as_ref()), cause))
     }
 
+    /// Holds on to the file `name`, so that it is not freed when its name goes to another one; `None` where there is
+    /// none, or it cannot be done.
+    #[must_use]
+    pub fn hold(&self, name: impl AsRef<OsStr>) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()).ok()
+    }
+
     /// Opens the file `name` for reading: not through a symlink, and without waiting for the other end of a FIFO.
     ///
     /// # Errors
     /// What `openat(2)` says.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(File::from(patiently(|| rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()))?))
     }
 }

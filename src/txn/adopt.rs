@@ -2,21 +2,13 @@
 //!
 //! Owns the doubts. Whatever is in doubt is compiled: that costs time, the other way costs trust.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-
 use super::audience::Audience;
 use super::intent::{Compile, Facts, Hash, Stamp};
 use super::journal::LedgerEntry;
+use super::pyc::Pyc;
 use super::source::Source;
-use crate::buffer::Buffer;
-use crate::disk::{Dir, Identity};
-use crate::python::header::{Invalidation, may_be_pyc_of};
+use crate::disk::Identity;
+use crate::python::header::Invalidation;
 use crate::python::interpreter::Interpreter;
 use crate::python::marshal;
 
@@ -30,38 +22,29 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads the pyc at `path`: of this interpreter, structurally whole, with the right file name inside, and
-    /// where its header has the source's time and size, with these.
+    /// Reads a pyc: structurally whole, with the right file name inside, and where its header has the source's time and
+    /// size, with these.
     pub(super) fn read(
-        path: &Path,
+        pyc: &Pyc,
         compile: &Compile,
         interpreter: &Interpreter,
         filename: &[u8],
     ) -> Option<Self> {
-        let mut file = open(path)?;
-        let is_plausible = |metadata: &std::fs::Metadata| {
-            metadata.is_file() && may_be_pyc_of(metadata.len(), compile.seen.size)
-        };
-        let metadata = file.metadata().ok().filter(is_plausible)?;
-        let mut header = vec![0; interpreter.dialect.header_length()];
-        file.read_exact(&mut header).ok()?;
+        let Pyc { metadata, header, .. } = pyc;
         let Stamp { size, mtime } = compile.seen;
         let seen = Identity { size, mtime, ..Identity::default() };
-        let is_plausible = header.starts_with(&interpreter.dialect.magic)
-            && (compile.mode != Invalidation::Timestamp
-                || interpreter.dialect.header(compile.mode, &seen, &[]).as_bytes() == header);
+        let is_plausible = compile.mode != Invalidation::Timestamp
+            || interpreter.dialect.header(compile.mode, &seen, &[]).as_bytes() == header;
         if !is_plausible {
             return None;
         }
-        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length).ok()?;
-        file.read_exact(&mut code).ok()?;
-        let audience = Audience::of(&file, &metadata).ok()?;
+        let code = pyc.code()?;
+        let audience = Audience::of(&pyc.file, metadata).ok()?;
         let whole = marshal::check(&code, interpreter.format()?).ok()?;
         (*whole.filename() == *filename).then(|| Self {
-            header,
+            header: header.clone(),
             code_hash: *blake3::hash(&code).as_bytes(),
-            identity: Identity::of_metadata(&metadata),
+            identity: Identity::of_metadata(metadata),
             audience,
         })
     }
@@ -107,32 +90,4 @@ impl Candidate {
             reused: false,
         })
     }
-}
-
-/// The filesystems on which bytecode was adopted: one directory of each, by device. Who wrote it may not have synced it, so
-/// they are synced before it is called published.
-#[derive(Debug, Default)]
-pub(super) struct Filesystems(Mutex<HashMap<u64, Dir>>);
-
-impl Filesystems {
-    /// Adds that of adopted bytecode, which is in `directory`; says whether it can be synced.
-    pub(super) fn add(&self, pyc: &Identity, directory: &Path) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.entry(pyc.device) {
-            Entry::Occupied(_) => true,
-            Entry::Vacant(place) => Dir::open(directory).map(|dir| place.insert(dir)).is_ok(),
-        }
-    }
-
-    /// The directories.
-    pub(super) fn into_dirs(self) -> impl Iterator<Item = Dir> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into_values()
-    }
-}
-
-/// Opens a file in somebody's tree: not through a symlink, and without waiting for the other end of a FIFO.
-pub(super) fn open(path: &Path) -> Option<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).ok()?;
-    File::options().read(true).custom_flags(flags).open(path).ok()
 }

@@ -6,21 +6,22 @@
 
 use std::cmp::Reverse;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::adopt::{Candidate, Filesystems};
+use super::adopt::Candidate;
 use super::flush::Progress;
 use super::intent::{
-    Action, Batch, Compile, Directory, Facts, Failure, Fault, Hash, Intent, InterpreterId, Outcome,
+    Action, Compile, Directory, Facts, Failure, Fault, Hash, Intent, InterpreterId, Outcome,
 };
 use super::journal::LedgerEntry;
 use super::observer::Observer;
+use super::opened::{Last, Opened};
+use super::pyc::Pyc;
 use super::reuse::{Found, Sought, Spare};
 use super::site::{self, Site};
-use super::source::{self, Largest, Source};
+use super::source::{self, Largest, Source, unreadable};
 use super::staging::{Spot, Staging};
 use super::supply::{Intake, Outcomes, Portion};
 use super::team::{Member, Team};
@@ -29,7 +30,6 @@ use crate::cache::{Key, Origin, Store};
 use crate::disk::{Dir, Identity, Manner};
 use crate::python::interpreter::Interpreter;
 use crate::python::pool::{BATCH, Ends, Job};
-use crate::python::pycache::DIRECTORY;
 use crate::python::worker::{self, Request};
 use crate::root::Root;
 
@@ -39,6 +39,9 @@ pub(super) struct Surroundings<'a> {
     /// Which sources are read.
     pub(super) largest: Largest,
     pub(super) staging: &'a Staging,
+    /// The directory that was worked on last.
+    pub(super) last: Last,
+    /// What is known of the directories, by their numbers.
     pub(super) sites: &'a site::ByNumber,
     pub(super) team: &'a Team,
     /// The state directory.
@@ -48,8 +51,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Told how many bytes are staged.
     pub(super) staged: Progress,
-    /// Told on which filesystems bytecode is adopted.
-    pub(super) adopted: &'a Filesystems,
 }
 
 /// The queue of intents to compile and the list of what became of them.
@@ -60,7 +61,7 @@ pub(super) struct Compilation<'a> {
 }
 
 /// Intents in the order in which they are compiled. Those of a portion: the largest source first, and those that are
-/// compiled together by interpreter.
+/// compiled together by interpreter; behind them, by directory, those that need no compiler as far as can be seen.
 struct Queue<'a> {
     portions: Intake<'a>,
     portion: Arc<Portion>,
@@ -125,13 +126,14 @@ impl<'a> Compilation<'a> {
                 return Ok(Some(Task { portion: Arc::clone(&queue.portion), index }));
             }
             let Some(portion) = queue.portions.take()? else { return Ok(None) };
-            queue.order = self.sort_out(&portion.batch).into_iter();
+            queue.order = self.sort_out(&portion).into_iter();
             queue.portion = Arc::new(portion);
         }
     }
 
     /// Takes out what needs no compiler, or cannot have one; the rest in the order in which it is compiled.
-    fn sort_out(&self, batch: &Batch) -> Vec<usize> {
+    fn sort_out(&self, portion: &Portion) -> Vec<usize> {
+        let Portion { batch, .. } = portion;
         let mut order = Vec::new();
         let out_of_reach = |directory: &Directory| directory.is_out_of_reach(self.around.root);
         let out_of_reach: Vec<bool> = batch.directories.iter().map(out_of_reach).collect();
@@ -153,14 +155,16 @@ impl<'a> Compilation<'a> {
                 }
                 (Member::Present(number), Some(Ok(_))) => {
                     let size = intent.size();
-                    order.push(((Reverse(size.max(BATCH as u64)), number, Reverse(size)), index));
+                    let of_compiling = (Reverse(size.max(BATCH as u64)), number, Reverse(size));
+                    let is_old = !compile.force && portion.earlier.may_have(intent.id, size);
+                    order.push((is_old, (!is_old).then_some(of_compiling), index));
                 }
                 (Member::Present(_), Some(Err(outcome))) => self.settle(intent, outcome.clone()),
                 (Member::Unknown, _) | (_, None) => {}
             }
         }
         order.sort_unstable();
-        order.into_iter().map(|(_, index)| index).collect()
+        order.into_iter().map(|(.., index)| index).collect()
     }
 }
 
@@ -185,7 +189,7 @@ impl Ends for Compilation<'_> {
 
     fn reread(&self, ready: &Ready) -> Option<Buffer> {
         let path = ready.task.portion.batch.path(ready.task.intent());
-        let source = source::read(self.around.root, &path, self.around.largest).ok()?;
+        let source = source::read_at(self.around.root, &path, self.around.largest).ok()?;
         let is_same = source.identity == ready.source.identity && hash(&source.bytes) == ready.source_hash;
         is_same.then_some(source.bytes)
     }
@@ -198,19 +202,26 @@ impl Surroundings<'_> {
         let Action::Compile(compile) = &intent.action else { return Ok(Err(Outcome::Removed)) };
         let path = task.portion.batch.path(intent);
         let filename = path.as_os_str().as_bytes().to_vec();
-        let site = self.site(task)?;
         let (number, interpreter) = self.team.member(compile.interpreter)?;
-        let may_have_one = !compile.force && site.has_cache;
-        let candidate = may_have_one
-            .then(|| Candidate::read(&self.pyc(task, compile), compile, interpreter, &filename))
-            .flatten();
-        let mut source = match source::read(self.root, &path, self.largest) {
+        let opened = match self.open(task)? {
+            Ok(opened) => opened,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let pyc = if compile.force { None } else { opened.pyc(compile, interpreter) };
+        let candidate = pyc.as_ref().and_then(|pyc| Candidate::read(pyc, compile, interpreter, &filename));
+        let beside = (task.directory().path.as_path(), &opened.dir);
+        let mut source = match source::read(self.root, beside, &compile.source(), self.largest) {
             Ok(source) => source,
             Err(outcome) => return Ok(Err(outcome)),
         };
         let source_hash = hash(&source.bytes);
         let outcome = as_it_stands(task, (compile, interpreter), candidate, (&source, source_hash));
-        if let Some(outcome) = outcome.filter(|outcome| self.can_be_synced(outcome, task)) {
+        if let Some(outcome) = outcome {
+            // Who wrote it may not have synced it.
+            if let (Outcome::Adopted(_), Some(pyc), Some(cache)) = (&outcome, pyc, &opened.cache) {
+                cache.note_file(compile.target.name(), pyc.file)?;
+                opened.dir.note()?;
+            }
             return Ok(Err(outcome));
         }
         let header = interpreter.dialect.header(compile.mode, &source.identity, &source.bytes);
@@ -219,7 +230,7 @@ impl Surroundings<'_> {
         let compiler = self.team.number(number);
         let ready = Ready { task: task.clone(), source, header, source_hash, compiler, key };
         if !compile.force
-            && let Some(outcome) = self.reuse(&ready, compile, number)?
+            && let Some(outcome) = self.reuse(&ready, pyc.as_ref(), number)?
         {
             return Ok(Err(outcome));
         }
@@ -227,11 +238,14 @@ impl Surroundings<'_> {
         Ok(Ok(Job { interpreter: number, request, ready }))
     }
 
-    /// Whether what stands there can be made durable; what is current was published durably.
-    fn can_be_synced(&self, outcome: &Outcome, task: &Task) -> bool {
-        let Outcome::Adopted(facts) = outcome else { return true };
-        let directory = self.root.on_disk(&task.directory().path);
-        self.adopted.add(&facts.pyc, &directory.join(DIRECTORY))
+    /// The directory of an intent that is compiled, open; the outcome of the intent where it cannot be.
+    fn open(&self, task: &Task) -> Result<Result<Arc<Opened>, Outcome>> {
+        let has_cache = self.site(task)?.has_cache;
+        match self.last.open(self.root, task.directory(), has_cache) {
+            Ok(opened) => Ok(Ok(opened)),
+            Err(error) if error.is_missing() => Ok(Err(Outcome::Vanished)),
+            Err(error) => Ok(Err(unreadable(&error.to_string()))),
+        }
     }
 
     /// What is known of the directory of an intent that is compiled.
@@ -242,15 +256,16 @@ impl Surroundings<'_> {
         }
     }
 
-    /// The outcome of an intent whose source was compiled before, here or elsewhere.
-    fn reuse(&self, ready: &Ready, compile: &Compile, interpreter: usize) -> Result<Option<Outcome>> {
+    /// The outcome of an intent whose source was compiled before, here or elsewhere; `pyc` is what stands under its
+    /// target's name.
+    fn reuse(&self, ready: &Ready, pyc: Option<&Pyc>, interpreter: usize) -> Result<Option<Outcome>> {
         let Task { portion, .. } = &ready.task;
-        let (id, pyc) = (ready.task.intent().id, self.pyc(&ready.task, compile));
+        let id = ready.task.intent().id;
         let is_compilers = |other| self.team.compiles_as(interpreter, other);
         let interpreter = &self.team.interpreters[interpreter];
         let source = (&ready.source_hash, ready.source.identity.size);
         let sought = Sought { interpreter, is_compilers: &is_compilers, source };
-        let earlier = portion.earlier.find(id, (&pyc, self.state), &sought);
+        let earlier = portion.earlier.find(id, (pyc, self.state), &sought);
         if let Some(found) = earlier {
             let Found { code, hash, spare } = &found;
             // What its compiler had to say the journal has.
@@ -267,12 +282,6 @@ impl Surroundings<'_> {
         let warnings = std::mem::take(&mut cached.warnings);
         let code = Code { bytes: cached.code(), hash: cached.code_hash, warnings, reused: true };
         self.write(ready, code).map(Some)
-    }
-
-    /// Where the bytecode of an intent stands, on disk.
-    fn pyc(&self, task: &Task, compile: &Compile) -> PathBuf {
-        let directory = self.root.on_disk(&task.directory().path);
-        directory.join(DIRECTORY).join(compile.target.name())
     }
 
     /// Writes the staged file of compiled code.
@@ -301,9 +310,9 @@ impl Surroundings<'_> {
     fn write(&self, ready: &Ready, code: Code<'_>) -> Result<Outcome> {
         let parts = [ready.header.as_bytes(), code.bytes];
         let (number, spot) = self.spot(ready)?;
-        let (audience, home) = (&ready.source.audience, self.home(ready)?);
-        let manner =
-            Manner { mode: audience.mode_of_bytecode(), home: home.as_ref(), owners: audience.owners() };
+        let (audience, opened) = (&ready.source.audience, self.home(ready)?);
+        let home = opened.as_ref().map(|opened| opened.home());
+        let manner = Manner { mode: audience.mode_of_bytecode(), home, owners: audience.owners() };
         let pyc = spot.write(ready.task.intent(), &manner, &parts)?;
         self.staged.add(pyc.size);
         Ok(outcome(ready, code, pyc, number))
@@ -324,13 +333,9 @@ impl Surroundings<'_> {
 
     /// The directory whose own the staged file of an intent is to be, if that makes a difference. If it has gone just now,
     /// the decision or publishing finds out.
-    fn home(&self, ready: &Ready) -> Result<Option<Dir>> {
-        let site = self.site(&ready.task)?;
-        let open = || {
-            let dir = Dir::open(&self.root.on_disk(&ready.task.directory().path)).ok()?;
-            if site.has_cache { dir.open_child(DIRECTORY).ok() } else { Some(dir) }
-        };
-        Ok(if site.passes_on { open() } else { None })
+    fn home(&self, ready: &Ready) -> Result<Option<Arc<Opened>>> {
+        let passes_on = self.site(&ready.task)?.passes_on;
+        Ok(if passes_on { self.open(&ready.task)?.ok() } else { None })
     }
 
     /// Where the staged file of an intent goes; the number of the place, first.

@@ -17,7 +17,8 @@ use super::source::unreadable;
 use super::stage::{Setting, Staged, compile};
 use super::staging::{self, StagedFiles, Staging};
 use super::supply::Wanted;
-use crate::disk::Identity;
+use super::tree;
+use crate::disk::{self, Dir, Identity};
 use crate::python::pool::Interrupted;
 use crate::root::Root;
 
@@ -120,8 +121,16 @@ impl Comparison {
                 continue;
             }
             let staged = StagedFiles::find(staging, directory.number, intents)?;
+            let dir = match Dir::open(&root.on_disk(&directory.path)) {
+                Ok(dir) => dir,
+                Err(error) => {
+                    self.gone.extend(intents.iter().map(|intent| (intent.id, lost(&error))));
+                    continue;
+                }
+            };
             for intent in intents {
-                match root.identity(&batch.path(intent)) {
+                let Action::Compile(compile) = &intent.action else { continue };
+                match tree::examine(root, &directory.path, &dir, &compile.source()) {
                     Ok(Some(now)) if is_unchanged(&staged, intent, &now) => {}
                     Ok(Some(now)) => {
                         let mut intent = intent.clone();
@@ -131,12 +140,17 @@ impl Comparison {
                         self.changed.push(batch, intent);
                     }
                     Ok(None) => self.gone.push((intent.id, Outcome::Vanished)),
-                    Err(error) => self.gone.push((intent.id, unreadable(&crate::disk::cause(&error)))),
+                    Err(error) => self.gone.push((intent.id, lost(&error))),
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The outcome of an intent whose source, or the directory of it, cannot be examined any more.
+fn lost(error: &disk::Error) -> Outcome {
+    if error.is_missing() { Outcome::Vanished } else { unreadable(&error.to_string()) }
 }
 
 /// Whether an intent was made from the source that is there now, and its staged file is there; what was adopted has

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::evidence::Placed;
+use super::freeing::Freeing;
 use super::intent::{Action, Batch, Compile, Directory, Intent, IntentId, Outcome, TxnId};
 use super::journal::Which;
 use super::lock::Writer;
@@ -72,6 +73,10 @@ impl Committing {
         let began = Instant::now();
         let staging = Staging::open(writer, self.txn)?;
         let mut publication = Publication::begin(&staging, self.resumed);
+        // Nobody knows which names an earlier run changed, nor whether it came to the sync; so it is with directories.
+        if self.resumed {
+            staging.places().try_for_each(Dir::note)?;
+        }
         let mut after = 0;
         loop {
             let batch = writer.journal.portion(self.txn, Which::ToPublish, after)?;
@@ -138,22 +143,17 @@ struct Publication<'s> {
     exceptions: Vec<(IntentId, Outcome)>,
     /// Removals that left an empty `__pycache__`, and why it could not be removed.
     remains: Vec<(IntentId, String)>,
-    /// The filesystems that were changed, by their devices.
-    changed: HashMap<u64, Changed>,
-}
-
-/// A filesystem that was changed.
-struct Changed {
-    /// A directory to sync it by.
-    dir: Dir,
-    /// In a resumed transaction, the intents that changed it.
-    intents: Vec<IntentId>,
+    /// In a resumed transaction, the intents that changed a filesystem, by its device.
+    changed: HashMap<u64, Vec<IntentId>>,
+    /// Frees what is replaced.
+    freeing: Freeing,
 }
 
 impl<'s> Publication<'s> {
     fn begin(staging: &'s Staging, resumed: bool) -> Self {
-        let (exceptions, remains) = (Vec::new(), Vec::new());
-        Self { staging, retired: None, resumed, exceptions, remains, changed: HashMap::new() }
+        let (exceptions, remains, changed) = (Vec::new(), Vec::new(), HashMap::new());
+        let freeing = Freeing::new();
+        Self { staging, retired: None, resumed, exceptions, remains, changed, freeing }
     }
 
     fn publish_batch(
@@ -164,7 +164,10 @@ impl<'s> Publication<'s> {
         batch: &Batch,
     ) -> Result<()> {
         if self.retired.is_none() && batch.intents.iter().any(|intent| intent.retire) {
-            self.retired = Some(retired::open(writer)?);
+            let retired = self.retired.insert(retired::open(writer)?);
+            if self.resumed {
+                retired.note()?;
+            }
         }
         for intents in batch.by_directory() {
             if interrupt.signalled_for(PATIENCE) {
@@ -189,17 +192,13 @@ impl<'s> Publication<'s> {
             Ok(dir) => dir,
             Err(error) => return self.except(intents, error),
         };
+        if self.resumed {
+            dir.note()?;
+            let changed = self.changed.entry(dir.stat()?.st_dev).or_default();
+            changed.extend(intents.iter().map(|intent| intent.id));
+        }
         if !staged.publish_whole(&dir, intents)? {
             self.publish_files(&dir, &staged, intents)?;
-        }
-        self.note_change(dir, intents)
-    }
-
-    fn note_change(&mut self, dir: Dir, intents: &[Intent]) -> Result<()> {
-        let changed = self.changed.entry(dir.stat()?.st_dev);
-        let changed = changed.or_insert_with(|| Changed { dir, intents: Vec::new() });
-        if self.resumed {
-            changed.intents.extend(intents.iter().map(|intent| intent.id));
         }
         Ok(())
     }
@@ -207,16 +206,13 @@ impl<'s> Publication<'s> {
     /// Makes the changes durable. A filesystem that cannot be synced stops the transaction once; when it is resumed
     /// that is the outcome of the intents there, so that no broken disk keeps all others from being compiled.
     fn sync(&mut self) -> Result<Durable> {
-        if self.resumed {
-            for Changed { dir, intents } in self.changed.values() {
-                if let Err(error) = disk::sync([dir]) {
-                    let outcome = unreadable(&error.to_string());
-                    self.exceptions.extend(intents.iter().map(|id| (*id, outcome.clone())));
-                }
-            }
-            return Ok(disk::sync([])?);
+        let (durable, failed) = disk::sync_apart();
+        for (device, error) in failed {
+            let Some(intents) = self.changed.get(&device) else { return Err(error.into()) };
+            let outcome = unreadable(&error.to_string());
+            self.exceptions.extend(intents.iter().map(|id| (*id, outcome.clone())));
         }
-        Ok(disk::sync(self.changed.values().map(|changed| &changed.dir))?)
+        Ok(durable)
     }
 
     /// Publishes one file after the other.
@@ -231,6 +227,9 @@ impl<'s> Publication<'s> {
             Ok(None) => return Ok(()),
             Err(error) => return self.except(intents, error),
         };
+        if self.resumed {
+            cache.note()?;
+        }
         for intent in intents {
             if let Err(error) = self.publish_one(&cache, staged, intent) {
                 self.except(std::slice::from_ref(intent), error)?;
@@ -256,7 +255,12 @@ impl<'s> Publication<'s> {
         Ok(())
     }
 
-    fn publish_one(&self, cache: &Dir, staged: &StagedFiles<'_>, intent: &Intent) -> Result<(), disk::Error> {
+    fn publish_one(
+        &mut self,
+        cache: &Dir,
+        staged: &StagedFiles<'_>,
+        intent: &Intent,
+    ) -> Result<(), disk::Error> {
         match &intent.action {
             Action::Remove(remnant) => match self.retired.as_ref().filter(|_| intent.retire) {
                 // It has been moved; what stands there now is new.
@@ -275,7 +279,7 @@ impl<'s> Publication<'s> {
 
     /// Renames a staged file to its target.
     fn place(
-        &self,
+        &mut self,
         (place, name): (&Dir, &OsStr),
         (cache, target): (&Dir, &Target),
         id: IntentId,
@@ -286,14 +290,19 @@ impl<'s> Publication<'s> {
         if self.resumed {
             cache.remove_file(&copy)?;
         }
+        let replaced = cache.hold(target.name());
         match place.rename(name, cache, target.name())? {
             Renamed::Gone if place.has_file(name) => Err(cache.gone()),
-            Renamed::Moved | Renamed::Gone => Ok(()),
+            Renamed::Moved => {
+                replaced.into_iter().for_each(|replaced| self.freeing.add(replaced));
+                Ok(())
+            }
+            Renamed::Gone => Ok(()),
             Renamed::OtherFilesystem => {
                 // The trial said they were on one; quota projects are such a case.
                 cache.remove_file(&copy)?;
                 cache.copy_file(place, name, &copy)?;
-                let _durable = disk::sync([cache])?;
+                let _durable = disk::sync()?;
                 cache.rename(&copy, cache, target.name())?;
                 place.remove_file(name)?;
                 Ok(())

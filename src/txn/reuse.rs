@@ -11,18 +11,16 @@
 //! compilation.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::adopt;
 use super::intent::{Hash, IntentId, InterpreterId};
 use super::journal::{LedgerEntry, Retired};
+use super::pyc::Pyc;
 use super::retired;
 use crate::buffer::Buffer;
 use crate::disk::{self, Dir};
-use crate::python::header::may_be_pyc_of;
 use crate::python::interpreter::Interpreter;
 
 /// What there is of earlier bytecode for some intents.
@@ -68,57 +66,42 @@ pub(super) struct Spare {
 }
 
 impl Earlier {
-    /// The code that is wanted for an intent, if it was compiled before. `pyc` is the target on disk, `state` the
-    /// state directory.
+    /// Whether there may be code for a source of this size: one of another size has other content.
+    pub(super) fn may_have(&self, id: IntentId, size: u64) -> bool {
+        self.retired.contains_key(&id)
+            || self.published.get(&id).is_some_and(|entry| entry.identity.size == size)
+    }
+
+    /// The code that is wanted for an intent, if it was compiled before. `pyc` is what stands under the target's name,
+    /// `state` the state directory.
     pub(super) fn find(
         &self,
         id: IntentId,
-        (pyc, state): (&Path, &Dir),
+        (pyc, state): (Option<&Pyc>, &Dir),
         sought: &Sought<'_>,
     ) -> Option<Found> {
         let published = || {
             let is_it = |it: &&LedgerEntry| sought.is(it.interpreter, it.canonical, &it.source_hash);
             let entry = self.published.get(&id).filter(is_it)?;
-            let Pyc { code, hash, .. } = Pyc::read(adopt::open(pyc)?, sought, entry.code_hash)?;
-            Some(Found { code, hash, spare: None })
+            Some(Found { code: code(pyc?, entry.code_hash)?, hash: entry.code_hash, spare: None })
         };
         let retired = || {
             let is_it = |it: &&Retired| sought.is(it.interpreter, it.canonical, &it.source_hash);
             let retired = self.retired.get(&id).filter(is_it)?;
             let path = retired::path(retired.id);
-            let file = state.open_file(&path).ok()?;
-            let is_plain = !disk::has_acl(&file);
-            let Pyc { header, code, hash, metadata } = Pyc::read(file, sought, retired.code_hash)?;
-            Some(Found { code, hash, spare: is_plain.then_some(Spare { path, header, metadata }) })
+            let pyc = Pyc::of(state.open_file(&path).ok()?, sought.interpreter, sought.source.1)?;
+            let code = code(&pyc, retired.code_hash)?;
+            let Pyc { file, header, metadata } = pyc;
+            let spare = (!disk::has_acl(&file)).then_some(Spare { path, header, metadata });
+            Some(Found { code, hash: retired.code_hash, spare })
         };
         published().or_else(retired)
     }
 }
 
-/// A pyc whose code is what was published.
-struct Pyc {
-    header: Vec<u8>,
-    code: Buffer,
-    hash: Hash,
-    metadata: Metadata,
-}
-
-impl Pyc {
-    /// Reads one, if it is for this interpreter, its code has this hash, and a source of this size can have it.
-    fn read(mut file: File, sought: &Sought<'_>, hash: Hash) -> Option<Self> {
-        let Sought { interpreter, source: (_, source_size), .. } = *sought;
-        let is_plausible =
-            |metadata: &Metadata| metadata.is_file() && may_be_pyc_of(metadata.len(), source_size);
-        let metadata = file.metadata().ok().filter(is_plausible)?;
-        let mut header = vec![0; interpreter.dialect.header_length()];
-        file.read_exact(&mut header).ok()?;
-        let length = usize::try_from(metadata.len()).ok()?.checked_sub(header.len())?;
-        let mut code = Buffer::new(length).ok()?;
-        file.read_exact(&mut code).ok()?;
-        let is_right =
-            header.starts_with(&interpreter.dialect.magic) && *blake3::hash(&code).as_bytes() == hash;
-        is_right.then_some(Self { header, code, hash, metadata })
-    }
+/// The code of a pyc, if it has this hash.
+fn code(pyc: &Pyc, hash: Hash) -> Option<Buffer> {
+    pyc.code().filter(|code| *blake3::hash(code).as_bytes() == hash)
 }
 
 impl Spare {

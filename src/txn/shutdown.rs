@@ -19,7 +19,7 @@ pub fn mark(state: &Dir) -> Result<(), disk::Error> {
     disk::sync_all();
     state.remove_file(MARK)?;
     state.create_file(MARK, MODE, &[])?;
-    let _durable = disk::sync([state])?;
+    let _durable = disk::sync()?;
     Ok(())
 }
 
@@ -30,7 +30,7 @@ pub fn mark(state: &Dir) -> Result<(), disk::Error> {
 pub fn take_mark(state: &Dir) -> Result<bool, disk::Error> {
     let was_clean = state.remove_file(MARK)?;
     if was_clean {
-        let _durable = disk::sync([state])?;
+        let _durable = disk::sync()?;
     }
     Ok(was_clean)
 }

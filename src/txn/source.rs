@@ -1,15 +1,17 @@
 //! Reading a source: its bytes together with the identity they belong to.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use indicatif::DecimalBytes;
+use rustix::io::Errno;
 
 use super::audience::Audience;
 use super::intent::{Failure, Fault, Outcome};
 use crate::buffer::Buffer;
-use crate::disk::{self, Identity};
+use crate::disk::{self, Dir, Identity};
 use crate::root::Root;
 
 /// How often a source that changes while it is read is read again.
@@ -42,12 +44,34 @@ pub(super) struct Source {
     pub(super) audience: Audience,
 }
 
-/// Reads the source at `path` (without the root's prefix).
+/// Reads the source `name` in the open directory `dir`, which is at `directory` (without the root's prefix).
 ///
 /// # Errors
 /// The outcome of its intent: it is gone, or cannot be read.
-pub(super) fn read(root: &Root, path: &Path, largest: Largest) -> Result<Source, Outcome> {
-    match try_read(root, path, largest) {
+pub(super) fn read(
+    root: &Root,
+    (directory, dir): (&Path, &Dir),
+    name: &OsStr,
+    largest: Largest,
+) -> Result<Source, Outcome> {
+    let opened = match dir.open_file(name) {
+        // A symlink leads to what it names inside the root.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => root.open(&directory.join(name)),
+        opened => opened,
+    };
+    what_became(opened.and_then(|file| try_read(file, largest)))
+}
+
+/// Reads the source at `path` (without the root's prefix), as [`read`] does.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_at(root: &Root, path: &Path, largest: Largest) -> Result<Source, Outcome> {
+    what_became(root.open(path).and_then(|file| try_read(file, largest)))
+}
+
+fn what_became(read: io::Result<Option<Source>>) -> Result<Source, Outcome> {
+    match read {
         Ok(Some(source)) => Ok(source),
         Ok(None) => Err(unreadable("it changes while it is read")),
         Err(error) => match error.kind() {
@@ -68,8 +92,7 @@ pub(super) fn unreadable(why: &str) -> Outcome {
     }))
 }
 
-fn try_read(root: &Root, path: &Path, largest: Largest) -> io::Result<Option<Source>> {
-    let mut file = root.open(path)?;
+fn try_read(mut file: File, largest: Largest) -> io::Result<Option<Source>> {
     for _ in 0..PATIENCE {
         let before = file.metadata()?;
         if !before.is_file() {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::adopt::Filesystems;
 use super::compile::{Compilation, Surroundings};
 use super::flush::{self, Flush};
 use super::intent::{IntentId, Outcome, Share, TxnId};
 use super::lock::Writer;
 use super::observer::Observer;
+use super::opened::Last;
 use super::reach;
 use super::site;
 use super::source::Largest;
@@ -108,18 +108,17 @@ pub(super) fn compile(
     let (staging, sites) = site::prepare(writer, txn, shares, &team, setting.root)?;
     setting.observer.begin(usize::try_from(sites.sources).unwrap_or(usize::MAX), sites.bytes);
     let (staged, flush) = Flush::new();
-    let adopted = Filesystems::default();
     let around = Surroundings {
         root: setting.root,
         largest: setting.largest,
         staging: &staging,
+        last: Last::default(),
         sites: &sites.all,
         team: &team,
         state: &writer.state,
         cache: if sites.sources == 0 { None } else { setting.cache.store() },
         observer: setting.observer,
         staged,
-        adopted: &adopted,
     };
     let outcomes = Outcomes::default();
     let supply = Supply { journal: &mut writer.journal, txn, wanted, outcomes: &outcomes, after: 0 };
@@ -136,8 +135,7 @@ pub(super) fn compile(
         return Err(Interrupted.into());
     }
     let began = Instant::now();
-    let adopted: Vec<_> = adopted.into_dirs().collect();
-    let durable = disk::sync(staging.places().chain(&adopted))?;
+    let durable = disk::sync()?;
     setting.observer.phase("sync staged files", began.elapsed());
     Ok((outcomes.take(), durable))
 }
@@ -149,7 +147,6 @@ fn run<'a>(
     (supply, outcomes): (Supply<'a>, &'a Outcomes),
     flush: Option<Flush>,
 ) -> Result<()> {
-    let staging = around.staging;
     std::thread::scope(|scope| {
         let (taker, portions) = supply::hand_over();
         let supplying = parallel::spawn_scoped(scope, (supply, taker), |(supply, taker)| supply.run(taker));
@@ -158,8 +155,7 @@ fn run<'a>(
             Err((supply, _)) => (None, Intake::Own(supply)),
         };
         // Without a thread that writes back meanwhile, the sync in the end has more to do.
-        let flushing =
-            flush.and_then(|flush| parallel::spawn_scoped(scope, flush, |flush| flush.run(staging)).ok());
+        let flushing = flush.and_then(|flush| parallel::spawn_scoped(scope, flush, Flush::run).ok());
         let compilation = Compilation::new(around, intake, outcomes);
         let compiled = pool.run(&compilation);
         // And with it the other ends of what keeps the other threads going.

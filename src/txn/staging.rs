@@ -80,7 +80,7 @@ impl Place {
         let mount = self.mount.as_ref().map_or(&b""[..], |mount| mount.as_os_str().as_bytes());
         own.remove_file(Self::note(number))?;
         own.create_file(Self::note(number), 0o600, &[parent, b"\0", name, b"\0", mount])?;
-        let _durable = disk::sync([own])?;
+        let _durable = disk::sync()?;
         Ok(())
     }
 
@@ -124,7 +124,8 @@ impl Place {
             Dir::open(&self.parent)?.remove_child_with_all(&self.name)?;
         }
         if let Some(parent) = present(Dir::open(&self.parent))? {
-            let _durable = disk::sync([&parent])?;
+            parent.note()?;
+            let _durable = disk::sync()?;
         }
         Ok(())
     }

@@ -152,7 +152,7 @@ fn nobody_waits_for_what_is_pending() {
 /// Lines of a trace that matter here.
 fn traced(system: &Installation, moment: &str) -> Vec<String> {
     let trace = system.world.beside("trace");
-    let calls = "trace=sync,syncfs,openat,unlinkat";
+    let calls = "trace=sync,syncfs,fsync,openat,unlinkat";
     let wrapper = ["strace", "-f", "-qq", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
     system.world.outcome(through(&wrapper, &system.called("pyc-txn", &["hook", moment]))).exits(0);
     let text = fs::read_to_string(trace).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::aid::{has_program, through};
 use crate::fake::Fake;
 use crate::oracle;
 use crate::support::{Outcome, PYTHON, World};
@@ -107,4 +108,35 @@ fn a_pyc_that_is_a_symlink_or_gone_is_not_read() {
     std::os::unix::fs::symlink(&elsewhere, &pyc).unwrap();
     let outcome = world.commit().exits(0).says("compiled 1 ").does_not_say("reused");
     is_what_python_writes(source, &outcome);
+}
+
+#[test]
+fn of_a_touched_tree_each_source_and_each_old_pyc_is_opened_once_and_little_is_looked_for_in_vain() {
+    if !has_program("strace", "counting opens") {
+        return;
+    }
+    const EACH: usize = 40;
+    let world = World::new();
+    let name = |directory: &str, number: usize| format!("{directory}/module{number}.py");
+    let names = ["one", "two"].map(|directory| (0..EACH).map(move |number| name(directory, number)));
+    let sources: Vec<PathBuf> =
+        names.into_iter().flatten().map(|name| world.write(name, "x = 'some text'\n")).collect();
+    world.commit().exits(0).says("compiled 80 ");
+    sources.iter().for_each(|source| touch(source, 1_000_000_000));
+    let trace = world.beside("trace");
+    let wrapper = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap(), "-e", "trace=open,openat,openat2"];
+    let mut command = world.command(&["commit"]);
+    command.arg(world.tree());
+    let outcome = world.outcome(through(&wrapper, &command)).exits(0).says("reused 80 ");
+    let trace = fs::read_to_string(trace).unwrap();
+    let opens = |of: &str| trace.lines().filter(|line| line.contains(of) && !line.contains("O_PATH")).count();
+    for number in 0..EACH {
+        for (of, what) in [(format!("module{number}.py\""), "source"), (format!("module{number}.cpy"), "pyc")]
+        {
+            assert_eq!(opens(&of), 2, "opens of a {what} in two directories\n{trace}\n{}", outcome.context());
+        }
+    }
+    // A directory whose bytecode is not staged as a whole shows it once to each who looks.
+    let in_vain = trace.lines().filter(|line| line.contains("\"cache-") && line.contains("ENOENT")).count();
+    assert!(in_vain <= 4, "{in_vain} looks for a __pycache__ that is staged as a whole\n{trace}");
 }

@@ -87,7 +87,7 @@ fn a_commit_of_several_portions_stopped_between_them_loses_no_intent_and_changes
     assert_eq!(written, 1, "two portions");
     for (fault, step) in [
         ("abort", "journal: outcomes"),
-        ("abort", "sync"),
+        ("abort", "sync filesystem"),
         ("abort", "journal: staged"),
         ("abort", "journal: committing"),
         ("ENOSPC", "journal: outcomes"),
@@ -97,7 +97,7 @@ fn a_commit_of_several_portions_stopped_between_them_loses_no_intent_and_changes
         let (stopped, _) = tree.commit(Some(format!("{fault}@{step}")));
         assert_eq!(stopped.signal.is_some(), fault == "abort", "{}", stopped.context());
         // The first step behind the last one that is staged.
-        if (fault, step) == ("abort", "sync") {
+        if (fault, step) == ("abort", "sync filesystem") {
             let known = "SELECT count(*) FROM intents JOIN transactions t ON t.id = txn
                          WHERE state = 'recording' AND outcome = 'compiled'";
             // All of the first portion, but for the two batches, of 64 at most, that were under way at its end.
@@ -113,7 +113,7 @@ fn a_commit_of_several_portions_stopped_between_them_loses_no_intent_and_changes
 #[test]
 fn what_is_recorded_again_while_it_is_staged_is_compiled_once_more() {
     let tree = Tree::new();
-    tree.commit(Some("abort@sync".to_owned()));
+    tree.commit(Some("abort@sync filesystem".to_owned()));
     // Before anybody recovers: these have outcomes and facts.
     tree.0.run_on_tree(&["record"]).exits(0);
     assert_eq!(tree.count("SELECT count(*) FROM facts"), 0, "facts of intents that are not there");

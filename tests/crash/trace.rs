@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 /// The names of steps that have several words; all others are one word or begin with `journal:`.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "create directory",
     "create file",
     "write file",
@@ -24,12 +24,15 @@ const NAMES: [&str; 12] = [
     "change owners",
     "name file",
     "touch file",
+    "sync filesystem",
 ];
 
-/// Reads a trace; an absent one is empty.
+/// Reads a trace; an absent one is empty. Threads may have written their steps in another order than they took them.
 pub fn read(file: &Path) -> Vec<Step> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(parse).collect()
+    let mut steps: Vec<Step> = text.lines().map(parse).collect();
+    steps.sort_by_key(|step| step.number);
+    steps
 }
 
 fn parse(line: &str) -> Step {

@@ -106,8 +106,8 @@ pub(in crate::txn) fn remove_file(place: &Dir, directory: i64, intent: &Intent) 
 pub(in crate::txn) struct StagedFiles<'s> {
     staging: &'s Staging,
     directory: i64,
-    /// By the numbers of the places.
-    wholes: BTreeMap<usize, Whole>,
+    /// By the numbers of the places that were looked into; `None` where there is none.
+    wholes: BTreeMap<usize, Option<Whole>>,
 }
 
 /// A `__pycache__` that is staged as a whole, and the names in it, sorted.
@@ -128,10 +128,9 @@ impl<'s> StagedFiles<'s> {
     ) -> Result<Self, disk::Error> {
         let mut wholes = BTreeMap::new();
         for number in intents.iter().filter_map(place_of) {
-            if let (Entry::Vacant(vacant), Some(place)) = (wholes.entry(number), staging.place(number))
-                && let Some(dir) = present(place.open_child(whole_name(directory)))?
-            {
-                vacant.insert(Whole { names: dir.names()?, dir });
+            if let (Entry::Vacant(vacant), Some(place)) = (wholes.entry(number), staging.place(number)) {
+                let dir = present(place.open_child(whole_name(directory)))?;
+                vacant.insert(dir.map(|dir| Ok(Whole { names: dir.names()?, dir })).transpose()?);
             }
         }
         Ok(Self { staging, directory, wholes })
@@ -166,7 +165,8 @@ impl<'s> StagedFiles<'s> {
             targets
         };
         for (&number, whole) in &self.wholes {
-            if is_in(number)
+            if let Some(whole) = whole
+                && is_in(number)
                 && whole.names == targets()
                 && let Some(place) = self.staging.place(number)
             {
@@ -180,7 +180,7 @@ impl<'s> StagedFiles<'s> {
     fn whole_of(&self, intent: &Intent) -> Option<&Whole> {
         let target = intent.action.target();
         let has = |whole: &&Whole| whole.names.binary_search_by(|name| name.as_os_str().cmp(target)).is_ok();
-        self.wholes.get(&place_of(intent)?).filter(has)
+        self.wholes.get(&place_of(intent)?)?.as_ref().filter(has)
     }
 }
 

@@ -253,7 +253,7 @@ impl Judge<'_> {
     }
 
     fn source(&self, pair: &Pair<'_>) -> Option<Source> {
-        source::read(self.root, &pair.path, self.largest).ok()
+        source::read_at(self.root, &pair.path, self.largest).ok()
     }
 
     /// Whether others may read the pyc than may read the source.
