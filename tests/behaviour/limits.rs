@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::aid::{as_user, has_program, is_root, limited, mount, on_tree, through, with_mounts};
+use crate::aid::{has_program, is_root, limited, mount, on_tree, through, with_mounts};
 use crate::fake::Fake;
 use crate::installation::{Installation, PUBLIC};
 use crate::support::{Outcome, PYTHON, World};
