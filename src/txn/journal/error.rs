@@ -17,17 +17,29 @@ pub struct JournalError {
 
 #[derive(Debug)]
 enum Kind {
-    Sqlite(&'static str, rusqlite::Error),
+    /// With what the system says of opening the file, where SQLite could not.
+    Sqlite(&'static str, rusqlite::Error, Option<io::Error>),
     Io(io::Error),
     Damaged(String),
-    Newer { found: i64, known: i64 },
-    Older { found: i64, known: i64 },
+    Newer {
+        found: i64,
+        known: i64,
+    },
+    Older {
+        found: i64,
+        known: i64,
+    },
 }
 
 impl JournalError {
     pub(super) fn new(verb: &'static str, path: &Path, source: rusqlite::Error) -> Self {
-        let kind =
-            if is_damage(&source) { Kind::Damaged(words(&source)) } else { Kind::Sqlite(verb, source) };
+        let kind = if is_damage(&source) {
+            Kind::Damaged(words(&source))
+        } else {
+            let is_closed = source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
+            let cause = if is_closed { std::fs::File::open(path).err() } else { None };
+            Kind::Sqlite(verb, source, cause)
+        };
         Self { path: path.to_owned(), kind }
     }
 
@@ -56,7 +68,7 @@ impl JournalError {
     /// Whether there is no space left to write it. A quota or a limit of file sizes is to SQLite an error of the write.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let Kind::Sqlite(_, source) = &self.kind else { return false };
+        let Kind::Sqlite(_, source, _) = &self.kind else { return false };
         let extended = source.sqlite_error().map(|error| error.extended_code);
         source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
             || extended == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
@@ -95,7 +107,10 @@ impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = Quoted(&self.path);
         match &self.kind {
-            Kind::Sqlite(verb, source) => write!(f, "cannot {verb} the journal {path}: {}", words(source)),
+            Kind::Sqlite(verb, source, cause) => {
+                let cause = cause.as_ref().map_or_else(|| words(source), disk::cause);
+                write!(f, "cannot {verb} the journal {path}: {cause}")
+            }
             Kind::Io(cause) => write!(f, "cannot write the journal {path}: {}", disk::cause(cause)),
             Kind::Damaged(what) => write!(f, "the journal {path} is damaged: {what}"),
             Kind::Newer { found, known } => write!(
