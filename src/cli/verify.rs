@@ -67,7 +67,8 @@ pub(super) fn verify(
     let journal = ledger(run, manner, &mut problems)?;
     let selected = select(run, selection, journal.as_ref())?;
     let job = Job { run, compiling, manner, selected: &selected };
-    let mut findings = job.find(journal, selection.is_empty())?;
+    let mut findings = job.find(journal.as_ref(), selection.is_empty())?;
+    drop(journal);
     findings.problems.extend(problems.into_iter().chain(selected.problems.iter().cloned()));
     let left = if manner.repair && findings.wrong() > 0 { Some(job.repair(&findings)?) } else { None };
     let seconds = began.elapsed().as_secs_f64();
@@ -83,7 +84,8 @@ pub(super) fn mend_after_power_cut(run: &Run<'_>) -> Result<()> {
     let journal = ledger(&run_quietly, manner, &mut Vec::new())?;
     let selected = select(run, &Selection::default(), journal.as_ref())?;
     let job = Job { run: &run_quietly, compiling: Compiling::default(), manner, selected: &selected };
-    let mut findings = job.find(journal, true)?;
+    let mut findings = job.find(journal.as_ref(), true)?;
+    drop(journal);
     findings.retain_damage();
     let mut left = Findings::default();
     if findings.wrong() > 0 {
@@ -138,13 +140,13 @@ fn ledger(run: &Run<'_>, manner: Manner, problems: &mut Vec<String>) -> Result<O
 
 impl Job<'_> {
     /// Looks at what is selected; with `everywhere` at everything that the ledger has, too.
-    fn find(&self, journal: Option<Journal>, everywhere: bool) -> Result<Findings> {
-        let resolve = |path: &Path| compilers::resolve_quietly(journal.as_ref(), path, self.run.interrupt);
+    fn find(&self, journal: Option<&Journal>, everywhere: bool) -> Result<Findings> {
+        let resolve = |path: &Path| compilers::resolve_quietly(journal, path, self.run.interrupt);
         let mut unusable = Vec::new();
         let compilers = self.compilers(&mut unusable, resolve)?;
         unusable.iter().for_each(|problem| self.run.reporter.failure(&format!("pyc-txn: {problem}")));
         let verify = |verifier: &Verifier<'_>| verifier.verify(&self.selected.request, everywhere);
-        self.with_verifier(journal.as_ref(), &compilers, verify)
+        self.with_verifier(journal, &compilers, verify)
     }
 
     /// The interpreters that were named, or the supported ones that answer.

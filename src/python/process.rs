@@ -334,7 +334,7 @@ impl<'i> Process<'i> {
     fn more_complaints(&mut self) -> io::Result<bool> {
         let Some(stderr) = &self.stderr else { return Ok(false) };
         let mut fds = [PollFd::new(stderr, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default()))?;
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))?;
         let readable = fds[0].revents().contains(PollFlags::IN);
         Ok(readable && self.collect_complaints())
     }

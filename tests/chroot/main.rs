@@ -15,6 +15,7 @@ mod judge;
 mod package;
 
 mod archive;
+mod barred;
 mod dead_python;
 mod fresh;
 mod killed;

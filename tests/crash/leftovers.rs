@@ -28,6 +28,12 @@ fn a_cache_that_was_placed_as_a_whole_and_is_gone_since_is_not_made_again() {
     assert!(rounds.world.pyc("pkg/a.py").exists());
 }
 
+/// A boot after a clean shutdown: this machine's own bytecode is none of these tests' business.
+fn booted(world: &World) -> Outcome {
+    world.run(&["hook", "shutdown"]).exits(0);
+    world.run(&["hook", "boot"])
+}
+
 /// More than are in memory at a time, so that outcomes come into the journal before the end.
 #[test]
 fn adopted_bytecode_is_looked_at_again_after_a_power_cut_that_took_the_staging_directory_back() {
@@ -155,7 +161,7 @@ fn what_is_decided_for_a_filesystem_that_is_not_mounted_is_pending_until_it_is()
         world.run(&["commit", other.to_str().unwrap()]).exits(0).says("compiled 1 ").says(&waits);
         let transactions = "SELECT count(*) FROM transactions";
         let before: i64 = world.query(transactions);
-        let boot = world.run(&["hook", "boot"]).exits(0);
+        let boot = booted(&world).exits(0);
         assert_eq!(boot.stdout.clone() + &boot.stderr, "", "{}", boot.context());
         world.commit().exits(0).says("nothing to do");
         assert_eq!(world.query::<i64>(transactions), before, "{}", boot.context());
@@ -164,7 +170,7 @@ fn what_is_decided_for_a_filesystem_that_is_not_mounted_is_pending_until_it_is()
         assert!(is_left_in(&bound.behind.join("pkg")));
         // It is back.
         assert!(bound.mount());
-        let boot = world.run(&["hook", "boot"]).exits(0);
+        let boot = booted(&world).exits(0);
         let context = format!("{context}{}", boot.context());
         assert_eq!(placed(&world), 6, "{context}");
         assert!(!is_left_in(&bound.at.join("pkg")), "{context}");
@@ -201,7 +207,7 @@ fn a_commit_stopped_at_any_step_is_completed_though_a_filesystem_is_away_when_it
         world.run(&["commit", world.tree().join("plain").to_str().unwrap()]).exits(0);
         assert!(bound.mount());
         // A record is not lost, whenever it was written: nobody need ask again.
-        let boot = world.run(&["hook", "boot"]).exits(0);
+        let boot = booted(&world).exits(0);
         let context = format!("{}{}{}", stopped.context(), recovered.context(), boot.context());
         assert!(!is_recorded || placed(&world) == 6, "{context}");
         witness.look(&world.tree(), &context);

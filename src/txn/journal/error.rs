@@ -17,17 +17,29 @@ pub struct JournalError {
 
 #[derive(Debug)]
 enum Kind {
-    Sqlite(&'static str, rusqlite::Error),
+    /// With what the system says of opening the file, where SQLite could not.
+    Sqlite(&'static str, rusqlite::Error, Option<io::Error>),
     Io(io::Error),
     Damaged(String),
-    Newer { found: i64, known: i64 },
-    Older { found: i64, known: i64 },
+    Newer {
+        found: i64,
+        known: i64,
+    },
+    Older {
+        found: i64,
+        known: i64,
+    },
 }
 
 impl JournalError {
     pub(super) fn new(verb: &'static str, path: &Path, source: rusqlite::Error) -> Self {
-        let kind =
-            if is_damage(&source) { Kind::Damaged(words(&source)) } else { Kind::Sqlite(verb, source) };
+        let kind = if is_damage(&source) {
+            Kind::Damaged(words(&source))
+        } else {
+            let is_closed = source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
+            let cause = if is_closed { std::fs::File::open(path).err() } else { None };
+            Kind::Sqlite(verb, source, cause)
+        };
         Self { path: path.to_owned(), kind }
     }
 
@@ -68,7 +80,7 @@ impl JournalError {
             SQLITE_IOERR_DIR_FSYNC,
             SQLITE_IOERR_TRUNCATE,
         ];
-        matches!(&self.kind, Kind::Sqlite(_, source)
+        matches!(&self.kind, Kind::Sqlite(_, source, _)
             if source.sqlite_error().is_some_and(|error| UNWRITABLE.contains(&error.extended_code)))
     }
 }
@@ -105,7 +117,10 @@ impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = Quoted(&self.path);
         match &self.kind {
-            Kind::Sqlite(verb, source) => write!(f, "cannot {verb} the journal {path}: {}", words(source)),
+            Kind::Sqlite(verb, source, cause) => {
+                let cause = cause.as_ref().map_or_else(|| words(source), disk::cause);
+                write!(f, "cannot {verb} the journal {path}: {cause}")
+            }
             Kind::Io(cause) => write!(f, "cannot write the journal {path}: {}", disk::cause(cause)),
             Kind::Damaged(what) => write!(f, "the journal {path} is damaged: {what}"),
             Kind::Newer { found, known } => write!(
