@@ -171,9 +171,14 @@ fn the_mark_is_made_after_all_else_is_durable_and_is_durable_itself() {
     let system = system();
     let lines = traced(&system, "shutdown");
     let begins: Vec<&str> = lines.iter().map(|line| line.split('(').next().unwrap()).collect();
-    assert_eq!(begins, ["sync", "openat", "syncfs"], "{lines:?}");
+    assert_eq!(begins, ["sync", "openat", "fsync", "fsync"], "{lines:?}");
+    // The mark itself, and its name.
+    for synced in ["/clean-shutdown>", "/var/lib/pyc-txn>"] {
+        assert!(lines[2..].iter().any(|line| line.contains(synced)), "{synced}: {lines:?}");
+    }
     let lines = traced(&system, "boot");
     let begins: Vec<&str> = lines.iter().map(|line| line.split('(').next().unwrap()).collect();
-    assert_eq!(begins, ["unlinkat", "syncfs"], "{lines:?}");
+    assert_eq!(begins, ["unlinkat", "fsync"], "{lines:?}");
+    assert!(lines[1].contains("/var/lib/pyc-txn>"), "{lines:?}");
     assert!(!names(&system.at("/var/lib/pyc-txn")).contains(&"clean-shutdown".to_owned()));
 }
