@@ -2,6 +2,8 @@
 //! each file and directory.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use crate::rounds::{Rounds, Run, memory};
@@ -130,6 +132,22 @@ fn adopted_bytecode_is_synced_before_it_is_called_staged() {
         run.steps,
         run.outcome.context()
     );
+}
+
+#[test]
+fn bytecode_that_is_created_at_its_home_is_synced_too() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: bytecode with another group (needs root)");
+        return;
+    }
+    let world = World::new_in(&memory());
+    let source = world.write("pkg/a.py", "x = 1\n");
+    let directory = source.parent().unwrap();
+    chown(directory, None, Some(12345)).unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o2755)).unwrap();
+    let run = traced(&world, &["commit"]);
+    assert_eq!(named(&run, "name file").count(), 1, "{:#?}", run.steps);
+    omits_nothing(&run.steps, &run);
 }
 
 #[test]
