@@ -158,7 +158,9 @@ fn traced(system: &Installation, moment: &str) -> Vec<String> {
     let text = fs::read_to_string(trace).unwrap();
     let matters = |line: &&str| {
         let succeeded = !line.contains(" = -1 ");
-        succeeded && (line.contains("clean-shutdown") || line.contains("sync"))
+        // The second line of a call in which another thread made one.
+        let is_end = line.contains("<... ");
+        succeeded && !is_end && (line.contains("clean-shutdown") || line.contains("sync"))
     };
     text.lines().filter(matters).map(|line| line.split_once(' ').unwrap().1.trim().to_owned()).collect()
 }
