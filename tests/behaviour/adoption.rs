@@ -97,10 +97,10 @@ fn damaged_bytecode_is_not_taken_over() {
 
 #[test]
 fn bytecode_with_another_header_is_not_taken_over() {
-    for (at, byte) in [(0, 0xa6), (4, 2), (8, 0), (12, 7)] {
+    for (at, bits) in [(0, 1), (4, 2), (8, 1), (12, 1)] {
         let (world, source, pyc) = written_by_py_compile();
         let mut bytes = fs::read(&pyc).unwrap();
-        bytes[at] = byte;
+        bytes[at] ^= bits;
         fs::write(&pyc, bytes).unwrap();
         is_compiled(&world, source);
     }

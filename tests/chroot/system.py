@@ -3,7 +3,7 @@
 
     tests/chroot/system.py SUITE KIND
 
-KIND is `bare` (essential packages and apt), `python` (with python3 too), or `pyc-txn` (with the package from
+KIND is `bare` (essential packages and apt), `python` (with python3 and mount too), or `pyc-txn` (with the package from
 target/package as well). A system is the directory target/chroot/SUITE/KIND. Each is made from the one before it, and
 made again when that has changed; all of them when they are a day old, for the archive moves on. What the tests
 install, and what debian/control needs, is downloaded to target/chroot/SUITE/archives at the same time, so that a test
@@ -35,7 +35,7 @@ KINDS = ["bare", "python", "pyc-txn"]
 DAY_SECONDS = 24 * 3600
 
 # What tests install beside the packages that are listed in `packages`.
-OTHERS = ["libpython3-all-dev", "locales"]
+OTHERS = ["libpython3-all-dev", "locales", "mount"]
 
 # An older Python runs on a newer Debian. It is a real second interpreter there, from the archive.
 SECOND = ["python3.11-minimal", "libpython3.11-minimal"]
@@ -142,7 +142,7 @@ class Suite:
 
     def _python(self, draft):
         with Held(self.directory / "bare", self.archives) as held:
-            held.run(*INSTALL, "python3")
+            held.run(*INSTALL, "python3", "mount")
             self._keep(held, draft)
 
     @staticmethod
@@ -189,6 +189,11 @@ class Suite:
     @staticmethod
     def _keep(held, draft):
         run(held.outside("cp", "-a", "--one-file-system", held.top / "root", draft))
+        # A copy has new change times, in the order of its directories. Bytecode was written after its source, and only
+        # then is it adopted.
+        for pyc in draft.rglob("*.pyc"):
+            times = pyc.stat()
+            os.utime(pyc, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def wanted_packages():

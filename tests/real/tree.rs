@@ -170,7 +170,11 @@ impl Tree {
             .unwrap()
             .iter()
             .filter(|intent| intent["outcome"] != "compiled")
-            .inspect(|intent| assert_eq!(intent["outcome"], "refused", "{intent}"))
+            // Up to 3.11 the parser raises MemoryError for what is nested too deeply: as if memory were short.
+            .inspect(|intent| {
+                let wanted = if intent["message"] == "MemoryError" { "lost" } else { "refused" };
+                assert_eq!(intent["outcome"], wanted, "{intent}");
+            })
             .map(|intent| (string(&intent["path"]), intent["level"].as_u64().unwrap()))
             .collect();
         let status = i32::from(!failed.is_empty());

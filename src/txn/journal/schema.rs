@@ -18,8 +18,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0007_trees.sql"),
     include_str!("../../../migrations/0008_canonical.sql"),
     include_str!("../../../migrations/0009_compilers.sql"),
-    include_str!("../../../migrations/0011_filesystems.sql"),
-    include_str!("../../../migrations/0012_remains.sql"),
+    include_str!("../../../migrations/0010_filesystems.sql"),
+    include_str!("../../../migrations/0011_remains.sql"),
 ];
 
 /// The schema this program knows.
