@@ -187,6 +187,8 @@ pub fn run(case: &Case<'_>, is_ours: bool) -> Result {
         command.args(case.arguments.iter().map(|argument| filled(argument)));
         command.current_dir(case.directory);
         command.env("DEBPYTHON3_SUPPORTED", filled("HERE,NEXT")).env("DEBPYTHON3_DEFAULT", filled("HERE"));
+        // The original is a Python program: what it imports through a .pth file is not what it was asked to compile.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
         for name in
             ["DPKG_MAINTSCRIPT_PACKAGE", "DPKG_ROOT", "DPKG_ADMINDIR", "DPKG_FORCE", "SOURCE_DATE_EPOCH"]
         {
