@@ -4,10 +4,10 @@
     tests/chroot/system.py SUITE KIND
 
 KIND is `bare` (essential packages and apt), `python` (with python3 and mount too), or `pyc-txn` (with the package from
-target/package as well). A system is the directory target/chroot/SUITE/KIND. Each is made from the one before it, and
-made again when that has changed; all of them when they are a day old, for the archive moves on. What the tests
-install, and what debian/control needs, is downloaded to target/chroot/SUITE/archives at the same time, so that a test
-needs no network.
+target/package as well; where that was built on a newer Debian, with one that is built in a copy of `bare`). A system
+is the directory target/chroot/SUITE/KIND. Each is made from the one before it, and made again when that has changed;
+all of them when they are a day old, for the archive moves on. What the tests install, and what debian/control needs,
+is downloaded to target/chroot/SUITE/archives at the same time, so that a test needs no network.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,8 +84,8 @@ class Held:
         return run(self.inside(*command))
 
 
-def run(command):
-    done = subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+def run(command, environment=ENVIRONMENT):
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         words = " ".join(str(word) for word in command)
@@ -110,7 +111,7 @@ class Suite:
         """Brings a system up to date; what it is made from and when, for the one above it."""
         origin = {"bare": lambda: [int(time.time() // DAY_SECONDS), _hash_of(CONTROL)],
                   "python": lambda: self._make("bare"),
-                  "pyc-txn": lambda: [self._make("python"), _hash_of(the_package())]}[kind]()
+                  "pyc-txn": lambda: [self._make("python"), _hash_of(self._package())]}[kind]()
         stamp = self.directory / f"{kind}.json"
         known = _read(stamp)
         if known and known["origin"] == origin:
@@ -182,9 +183,42 @@ class Suite:
 
     def _pyc_txn(self, draft):
         with Held(self.directory / "python", self.archives) as held:
-            run(held.outside("cp", the_package(), held.top / "root" / "root" / "pyc-txn.deb"))
+            run(held.outside("cp", self._package(), held.top / "root" / "root" / "pyc-txn.deb"))
             held.run(*INSTALL, "/root/pyc-txn.deb")
             self._keep(held, draft)
+
+    def _package(self):
+        """The .deb of pyc-txn for this release: what a newer Debian has built needs a newer C library."""
+        built = the_package()
+        fields = run(["dpkg-deb", "--field", built, "Pre-Depends", "Depends"])
+        wanted = re.findall(r"\blibc6 \(>= ([^)]+)\)", fields)
+        admin = f"--admindir={self.directory / 'bare' / 'var/lib/dpkg'}"
+        has = run(["dpkg-query", admin, "--show", "--showformat=${Version}", "libc6"])
+        if all(subprocess.run(["dpkg", "--compare-versions", has, "ge", least]).returncode == 0 for least in wanted):
+            return built
+        return self._own_package(_hash_of(built))
+
+    def _own_package(self, origin):
+        """The .deb that is built here, with this machine's toolchain; `origin` stands for the project's state."""
+        place, stamp = self.directory / "package", self.directory / "package.json"
+        if _read(stamp) != origin:
+            say(f"building the package in {self.name}")
+            stamp.unlink(missing_ok=True)
+            place.mkdir(exist_ok=True)
+            home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+            sysroot = run(["rustc", "--print", "sysroot"], os.environ).strip()
+            with Held(self.directory / "bare", self.archives) as held:
+                root = held.top / "root" / "root"
+                copy = 'mkdir "$2" && tar -C "$1" -c --exclude=./target --exclude=./.git . | tar -C "$2" -x'
+                run(held.outside("sh", "-ec", copy, "-", ROOT, root / "pyc-txn"))
+                for here, there in [(sysroot, root / "rust"), (home, root / ".cargo"),
+                                         (place, root / "pyc-txn/target/package")]:
+                    run(held.outside("mkdir", "-p", there))
+                    run(held.outside("mount", "--bind", here, there))
+                held.run("sh", "-ec", "export PATH=/root/rust/bin:$PATH CARGO_NET_OFFLINE=true; cd /root/pyc-txn;"
+                         " tests/prepare && tests/package")
+            stamp.write_text(json.dumps(origin), encoding="utf-8")
+        return the_package(place)
 
     @staticmethod
     def _keep(held, draft):
@@ -201,11 +235,11 @@ def wanted_packages():
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def the_package():
+def the_package(place=PACKAGE):
     """The .deb of pyc-txn."""
-    found = sorted(PACKAGE.glob("pyc-txn_*.deb"))
+    found = sorted(place.glob("pyc-txn_*.deb"))
     if len(found) != 1:
-        raise ChrootError(f"{len(found)} packages in '{PACKAGE}', one is needed; tests/package makes it")
+        raise ChrootError(f"{len(found)} packages in '{place}', one is needed; tests/package makes it")
     return found[0]
 
 
